@@ -1,0 +1,1 @@
+"""The leaderboard of art-spiking: submissions, runs, ranking, page."""
