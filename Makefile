@@ -1,0 +1,47 @@
+# The two targets a newcomer needs: `make demo` and `make test`. The plain pip lines behind them are in README.md.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# `make test` leaves out tests marked slow; `make test MARKERS=` runs all of them, as CI does.
+MARKERS ?= not slow
+DEMO := demo-output
+export OMP_NUM_THREADS ?= 2
+
+.PHONY: install demo test lint types format clean
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt leaderboard/pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "art-spiking needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[tonic,dev]' -e leaderboard
+	@touch $(STAMP)
+
+demo: $(STAMP)
+	$(BIN)/art-spiking leaderboard run leaderboard/submissions --suite events-quick \
+	  --out $(DEMO)/records --figures $(DEMO)/figures
+	$(BIN)/art-spiking leaderboard site --submissions leaderboard/submissions \
+	  --records $(DEMO)/records --figures $(DEMO)/figures --out $(DEMO)/site
+	@echo
+	@echo "The leaderboard page:     $(CURDIR)/$(DEMO)/site/index.html"
+	@echo "Clean and adversarial:    $(CURDIR)/$(DEMO)/figures/"
+	@echo "The evidence, per cell:   $(CURDIR)/$(DEMO)/records/"
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -m '$(MARKERS)'
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy art_spiking leaderboard/art_spiking_leaderboard
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) $(DEMO)
