@@ -84,7 +84,9 @@ def test_every_module_has_a_layer():
 
 
 @pytest.mark.parametrize(
-    "path", [p for p in modules_of(PACKAGE) if room(p) != "__init__"], ids=lambda p: str(p.relative_to(PACKAGE))
+    "path",
+    [p for p in modules_of(PACKAGE) if room(p) != "__init__"],
+    ids=lambda p: str(p.relative_to(PACKAGE)),
 )
 def test_imports_point_down(path: Path):
     assert upward_imports(path) == []
@@ -92,7 +94,9 @@ def test_imports_point_down(path: Path):
 
 def test_the_core_never_imports_the_leaderboard():
     for path in modules_of(PACKAGE):
-        assert not any(name.startswith("art_spiking_leaderboard") for name in imported_modules(path, PACKAGE)), path
+        assert not any(
+            name.startswith("art_spiking_leaderboard") for name in imported_modules(path, PACKAGE)
+        ), path
 
 
 def test_an_upward_import_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -107,7 +111,10 @@ def test_an_upward_import_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_plugins_and_leaderboard_use_public_names_only():
-    homes = [LEADERBOARD, *(p.parent for p in (ROOT / "plugins").rglob("__init__.py") if "tests" not in p.parts)]
+    homes = [
+        LEADERBOARD,
+        *(p.parent for p in (ROOT / "plugins").rglob("__init__.py") if "tests" not in p.parts),
+    ]
     for home in homes:
         for path in modules_of(home):
             private = [
