@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: MIT
+"""Registers everything that art-spiking itself brings, through the hooks that plugins use."""
+
+from __future__ import annotations
+
+from art_spiking.hookspecs import Register, hookimpl
+
+
+@hookimpl
+def art_spiking_register_attacks(register: Register) -> None:
+    """The attacks, and the random controls that stand beside them."""
+    register(
+        "event-gradient",
+        "art_spiking.attacks:EventGradientAttack",
+        "Inserts and deletes the events of one sample that the gradient ranks highest.",
+    )
+    register(
+        "universal-perturbation",
+        "art_spiking.attacks:SpikingUniversalPerturbation",
+        "One set of event edits, fitted on a craft split, for every sample.",
+    )
+    register(
+        "adversarial-patch",
+        "art_spiking.attacks:SpikingAdversarialPatch",
+        "A small region of events, fitted on a craft split, for every sample.",
+    )
+    register(
+        "random-events",
+        "art_spiking.attacks:RandomEvents",
+        "Control: random edits of each sample, at equal budget.",
+    )
+    register(
+        "random-universal",
+        "art_spiking.attacks:RandomUniversal",
+        "Control: one random set of edits for every sample, at equal budget.",
+    )
+    register(
+        "random-patch",
+        "art_spiking.attacks:RandomPatch",
+        "Control: a patch of random events, at equal area.",
+    )
+
+
+@hookimpl
+def art_spiking_register_threats(register: Register) -> None:
+    """The threat models."""
+    register(
+        "event-edits",
+        "art_spiking.threats:EventEdits",
+        "Insert or delete at most so many events, or a share of the sample's own.",
+    )
+    register("pixel-rate", "art_spiking.threats:PixelRate", "A ceiling on any pixel's rate of added events.")
+    register("patch-region", "art_spiking.threats:PatchRegion", "Changes only inside one square window.")
+    register("linf", "art_spiking.threats:Linf", "Every entry changes by at most eps.")
+
+
+@hookimpl
+def art_spiking_register_defences(register: Register) -> None:
+    """The defences."""
+    register(
+        "background-activity-filter",
+        "art_spiking.defences:BackgroundActivityFilter",
+        "Drops events without a recent neighbour, as event sensors' own filters do.",
+    )
+
+
+@hookimpl
+def art_spiking_register_datasets(register: Register) -> None:
+    """The data sets."""
+    register(
+        "digits-dvs",
+        "art_spiking.datasets:digits_dvs",
+        "scikit-learn's digits, moved under a simulated event sensor; no download.",
+    )
+    register(
+        "nmnist", "art_spiking.datasets:nmnist", "Neuromorphic MNIST recordings, read from a folder you have."
+    )
+
+
+@hookimpl
+def art_spiking_register_suites(register: Register) -> None:
+    """The suites."""
+    register(
+        "events-quick",
+        "art_spiking.suites:events-quick.toml",
+        "Edits, universal perturbations and patches with their random controls, in minutes.",
+    )
+
+
+@hookimpl
+def art_spiking_register_commands(register: Register) -> None:
+    """The commands."""
+    register("list", "art_spiking.cli:list_command", "List attacks, threats, defences, data sets and suites.")
+    register("evaluate", "art_spiking.cli:evaluate_command", "Evaluate one model under a suite of attacks.")
+    register("pack", "art_spiking.packing:pack", "Turn a .nir file into a leaderboard submission.")
