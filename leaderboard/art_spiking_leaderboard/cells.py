@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: MIT
+"""Cells on disk: their keys, and JSON files that are either whole or absent."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from art_spiking.errors import ArtSpikingError
+
+CELL_VERSION = 1
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class CannotWrite(ArtSpikingError):
+    """A file cannot be written: a full disk, a folder without permission. Finished cells are untouched."""
+
+
+class BrokenCell(ArtSpikingError, ValueError):
+    """A cell file that is torn, altered or not a cell; its case is computed again."""
+
+
+def canonical_json(value: object) -> bytes:
+    """JSON with one spelling per value: keys sorted, no spaces, ASCII.
+
+    Raises:
+        ValueError: a number is NaN or infinite.
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
+
+
+def digest(value: object) -> str:
+    """The SHA-256 of the canonical JSON, as "sha256:<hex>"."""
+    return "sha256:" + hashlib.sha256(canonical_json(value)).hexdigest()
+
+
+@dataclass(frozen=True)
+class CellIdentity:
+    """All that the result of a cell depends on; its hash is the cell's key.
+
+    `model` is a digest of graph, weights, semantics, readout and defences. `attack` holds name, provider
+    with version, and parameters; `threat` and `control` likewise. `shard` is (index, of how many).
+    """
+
+    suite: str
+    case: str
+    data: str
+    model: str
+    attack: Mapping[str, Any]
+    threat: Mapping[str, Any]
+    control: Mapping[str, Any] | None
+    seed: int
+    shard: tuple[int, int] = (0, 1)
+    dtype: str = "float32"
+    device_class: str = "cpu"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data; a mapping inside is copied."""
+        return {
+            "suite": self.suite,
+            "case": self.case,
+            "data": self.data,
+            "model": self.model,
+            "attack": dict(self.attack),
+            "threat": dict(self.threat),
+            "control": None if self.control is None else dict(self.control),
+            "seed": self.seed,
+            "shard": list(self.shard),
+            "dtype": self.dtype,
+            "device_class": self.device_class,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> CellIdentity:
+        """The inverse of `to_dict`."""
+        return cls(**{**values, "shard": tuple(values["shard"])})
+
+    @property
+    def key(self) -> str:
+        """64 hexadecimal digits."""
+        return digest(self.to_dict()).removeprefix("sha256:")
+
+    @property
+    def context(self) -> tuple[str, str, str, str]:
+        """What the cells behind one row must share: suite, data, dtype and device class."""
+        return (self.suite, self.data, self.dtype, self.device_class)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One finished cell: what was computed, the record that came out, and when (UTC, ISO 8601)."""
+
+    identity: CellIdentity
+    record: Mapping[str, Any]
+    finished: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """What the file holds; the hash of the record lets a reader see that nothing was altered."""
+        return {
+            "cell_version": CELL_VERSION,
+            "key": self.identity.key,
+            "identity": self.identity.to_dict(),
+            "finished": self.finished,
+            "record_sha256": digest(self.record),
+            "record": dict(self.record),
+        }
+
+
+class CellStore:
+    """A folder of cells, `<root>/<model>/<suite>/<key>.json`; the files are the truth."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, model: str, suite: str, key: str) -> Path:
+        """Where the cell of that key is, or would be."""
+        return self.root / model / suite / f"{key}.json"
+
+    def read(self, model: str, suite: str, key: str) -> Cell | None:
+        """The finished cell of that key, or None.
+
+        Raises:
+            BrokenCell: a file is there and is not a whole, unaltered cell.
+        """
+        path = self.path(model, suite, key)
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        return _parse(content, path)
+
+    def write(self, model: str, suite: str, cell: Cell) -> Path:
+        """Writes a cell so that it is whole or absent, whatever happens meanwhile.
+
+        Raises:
+            CannotWrite: full disk, or no permission.
+        """
+        path = self.path(model, suite, cell.identity.key)
+        write_atomically(path, canonical_json(cell.to_dict()) + b"\n")
+        return path
+
+    def cells(self, model: str, suite: str) -> Iterator[Cell | BrokenCell]:
+        """Every cell of a model and suite, by key; a broken one is yielded as its error."""
+        for path in sorted((self.root / model / suite).glob("*.json")):
+            try:
+                yield _parse(path.read_bytes(), path)
+            except BrokenCell as error:
+                yield error
+
+    def suites(self, model: str) -> list[str]:
+        """The suites that have cells of a model."""
+        folder = self.root / model
+        return sorted(entry.name for entry in folder.iterdir() if entry.is_dir()) if folder.is_dir() else []
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Writes a file through a temporary one beside it: fsync, rename, fsync of the folder.
+
+    Raises:
+        CannotWrite: full disk, or no permission; nothing partial stays behind.
+    """
+    temporary: str | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fchmod(file.fileno(), 0o644)
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        temporary = None
+        _sync_folder(path.parent)
+    except OSError as error:
+        full = error.errno in _NO_ROOM
+        raise CannotWrite(
+            f"cannot write {path}",
+            found="no room left" if full else str(error.strerror or error),
+            remedy="make room and run the same command again; finished cells are kept"
+            if full
+            else "choose a folder you may write to",
+        ) from error
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _parse(content: bytes, path: Path) -> Cell:
+    def broken(found: str) -> BrokenCell:
+        return BrokenCell(f"{path} is not a whole cell", found=found)
+
+    try:
+        values = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise broken("not JSON (a torn file?)") from error
+    if not isinstance(values, dict) or values.get("cell_version") != CELL_VERSION:
+        raise broken(f"not a cell of version {CELL_VERSION}")
+    try:
+        cell = Cell(CellIdentity.from_dict(values["identity"]), values["record"], str(values["finished"]))
+        hashes = (values["key"], values["record_sha256"])
+        same = hashes == (cell.identity.key, digest(cell.record)) and path.stem == cell.identity.key
+    except (KeyError, TypeError, ValueError) as error:
+        raise broken("parts are missing") from error
+    if not same:
+        raise broken("its content does not have the hash it states")
+    return cell

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: MIT
+"""The manifest of a submission, `submission.toml`: strict, and every problem is reported at once."""
+
+from __future__ import annotations
+
+import math
+import re
+import tomllib
+import unicodedata
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationError
+
+from art_spiking_leaderboard.problems import Problem, shown
+
+MANIFEST = "submission.toml"
+MANIFEST_BYTES = 64 * 1024  # tomllib recurses: a larger file could exhaust the stack before it is refused
+SCHEMA_VERSION = 1
+MODEL_FILES = ("graph.json", "weights.safetensors")
+
+
+def _one_line(text: str) -> str:
+    if any(unicodedata.category(character).startswith("C") for character in text):
+        raise ValueError("one line of text without control or direction-changing characters")
+    return text
+
+
+def _lines(text: str) -> str:
+    for line in text.split("\n"):
+        _one_line(line)
+    return text
+
+
+def _regex(pattern: str, meaning: str) -> AfterValidator:
+    def check(text: str) -> str:
+        if re.fullmatch(pattern, text) is None:
+            raise ValueError(meaning)
+        return text
+
+    return AfterValidator(check)
+
+
+Name = Annotated[
+    str,
+    Field(max_length=64),
+    _regex(r"[a-z0-9]+(-[a-z0-9]+)*", "lower-case words of a-z and 0-9 joined by single hyphens"),
+]
+Line = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_one_line)]
+Text = Annotated[str, Field(min_length=1, max_length=4000), AfterValidator(_lines)]
+Licence = Annotated[
+    str,
+    Field(max_length=100),
+    _regex(r"[A-Za-z0-9][A-Za-z0-9.+() -]*", "an SPDX licence expression, such as MIT or CC-BY-4.0"),
+]
+Link = Annotated[str, Field(max_length=300), _regex(r"(https://[!#-;=?-~]+)?", 'an https:// link, or ""')]
+Sha256 = Annotated[str, _regex(r"[0-9a-f]{64}", "64 lower-case hexadecimal digits")]
+Positive = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+def _scalar(value: object) -> object:
+    finite = not isinstance(value, float) or math.isfinite(value)
+    if isinstance(value, bool | int | float | str) and finite and len(str(value)) <= 200:
+        return value
+    raise ValueError("one true or false, finite number or short text")
+
+
+def _semantics(value: object) -> object:
+    if isinstance(value, str) and 0 < len(value) <= 64:
+        return value
+    if isinstance(value, dict) and len(value) <= 20:
+        return {key: _scalar(entry) for key, entry in value.items()}
+    raise ValueError("the name of a preset, or a table of NeuronSemantics' fields")
+
+
+# Plain validators: with a union, pydantic would report one problem for each member that did not fit.
+Scalar = Annotated[bool | int | float | str, PlainValidator(_scalar)]
+Semantics = Annotated[str | dict[str, bool | int | float | str], PlainValidator(_semantics)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Data(_Strict):
+    """The data the model was trained for, and the grid its events are binned on."""
+
+    name: Name
+    dt_us: Positive
+    steps: Annotated[int, Field(ge=1, le=10_000)]
+    binary: bool
+
+
+class Defence(_Strict):
+    """A preprocessing defence that is part of the submitted model, by its registered name."""
+
+    name: Name
+    parameters: dict[str, Scalar] = Field(default_factory=dict, max_length=20)
+
+
+class Training(_Strict):
+    """How the model was trained, in words; and the accuracy its authors measured."""
+
+    description: Text
+    claimed_clean_accuracy: Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class FileEntry(_Strict):
+    """Size and hash of one file of the submission."""
+
+    sha256: Sha256
+    size: Annotated[int, Field(ge=1)]
+
+
+class Files(_Strict):
+    """The two files that hold the model."""
+
+    graph: FileEntry
+    weights: FileEntry
+
+    def entries(self) -> dict[str, FileEntry]:
+        """File name -> declared size and hash."""
+        return dict(zip(MODEL_FILES, (self.graph, self.weights), strict=True))
+
+
+class Manifest(_Strict):
+    """Everything about a submission that is not a weight.
+
+    `input_shape` is (steps, channels, height, width). `semantics` is the name of a preset or a table with
+    every field of NeuronSemantics; it must be the one that graph.json states.
+    """
+
+    schema_version: Literal[1]
+    name: Name
+    title: Line
+    authors: Annotated[tuple[Line, ...], Field(strict=False, min_length=1, max_length=50)]
+    licence: Licence
+    paper: Link = ""
+    framework: Line
+    input_shape: Annotated[tuple[Positive, ...], Field(strict=False, min_length=2, max_length=4)]
+    nb_classes: Annotated[int, Field(ge=2, le=100_000)]
+    readout: Name
+    semantics: Semantics
+    data: Data
+    defences: Annotated[tuple[Defence, ...], Field(strict=False, max_length=8)] = ()
+    training: Training
+    files: Files
+
+
+def parse_manifest(content: bytes) -> tuple[Manifest | None, list[Problem]]:
+    """Reads a manifest; the problems are empty exactly when the manifest is there."""
+    if len(content) > MANIFEST_BYTES:
+        return None, [Problem(MANIFEST, "", f"at most {MANIFEST_BYTES} bytes", f"{len(content)} bytes")]
+    try:
+        table = tomllib.loads(content.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        return None, [Problem(MANIFEST, "", "UTF-8 text", f"an invalid byte at offset {error.start}")]
+    except tomllib.TOMLDecodeError as error:
+        return None, [Problem(MANIFEST, "", "valid TOML", str(error))]
+    except RecursionError:
+        return None, [Problem(MANIFEST, "", "valid TOML", "brackets nested too deeply")]
+    except ValueError as error:  # tomllib lets int() refuse a number of thousands of digits
+        return None, [Problem(MANIFEST, "", "valid TOML", shown(str(error)))]
+    try:
+        manifest = Manifest.model_validate(table)
+    except ValidationError as error:
+        return None, [_problem(detail) for detail in error.errors(include_url=False)]
+    return manifest, _contradictions(manifest)
+
+
+def _contradictions(manifest: Manifest) -> list[Problem]:
+    steps = manifest.input_shape[0]
+    if steps == manifest.data.steps:
+        return []
+    expected = f"{manifest.data.steps}, as data.steps says (input_shape starts with the number of steps)"
+    return [Problem(MANIFEST, "input_shape[0]", expected, str(steps))]
+
+
+def _problem(detail: Mapping[str, Any]) -> Problem:
+    key = ""
+    for part in detail["loc"]:
+        if isinstance(part, int):
+            key += f"[{part}]"
+        else:
+            key += f".{part}" if key else str(part)
+    kind, found = detail["type"], shown(detail["input"])
+    if kind == "missing":
+        return Problem(MANIFEST, key, "this key", "nothing")
+    if kind == "extra_forbidden":
+        return Problem(MANIFEST, key, "no such key (a misspelt name?)", found)
+    expected = str(detail["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
+    return Problem(MANIFEST, key, expected, found)
