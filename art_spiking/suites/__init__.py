@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: MIT
+"""Suites: published, frozen lists of cases, written in TOML."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.resources
+import json
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
+
+from art_spiking.errors import InvalidInput, PluginError
+from art_spiking.registry import Catalogue, catalogue, unknown_name
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+"""Names become file names and parts of addresses: lower-case letters, digits, dots and hyphens."""
+
+# tomllib recurses per bracket; nothing that people write by hand comes near this.
+_MOST_BYTES = 64 * 1024
+
+
+class Control(BaseModel):
+    """The random attack that stands beside a case, under the same threat model and seed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    attack: Name
+    parameters: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class Case(BaseModel):
+    """An attack, a threat model and a seed.
+
+    `threat` names its `kind`, as registered, beside that kind's own parameters. `parameters` are the attack's
+    hyper-parameters; what is left out takes the attack's default.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: Name
+    attack: Name
+    threat: dict[str, JsonValue]
+    parameters: dict[str, JsonValue] = Field(default_factory=dict)
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    control: Control | None = None
+
+    @field_validator("threat")
+    @classmethod
+    def _has_kind(cls, threat: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        if not isinstance(threat.get("kind"), str):
+            raise ValueError("a threat needs its kind, as in { kind = 'event-edits', max_edits = 50 }")
+        return threat
+
+
+class Suite(BaseModel):
+    """A list of cases and the numbers of samples they are fitted and scored on.
+
+    `craft` and `test` are the most samples taken from each split; None takes all.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: Name
+    version: Annotated[int, Field(ge=1)]
+    summary: str = ""
+    craft: Annotated[int, Field(ge=1)] | None = None
+    test: Annotated[int, Field(ge=1)] | None = None
+    cases: tuple[Case, ...]
+
+    @field_validator("cases")
+    @classmethod
+    def _names_differ(cls, cases: tuple[Case, ...]) -> tuple[Case, ...]:
+        if not cases:
+            raise ValueError("a suite needs at least one case")
+        names = [case.name for case in cases]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two cases are named {', '.join(twice)}")
+        return cases
+
+    def case(self, name: str) -> Case:
+        """The case of that name.
+
+        Raises:
+            UnknownName: the suite has none; near names are suggested.
+        """
+        for case in self.cases:
+            if case.name == name:
+                return case
+        raise unknown_name(f"case of suite {self.name}", name, [case.name for case in self.cases])
+
+    def digest(self) -> str:
+        """SHA-256 of all that decides a result: everything but the summary."""
+        return digest_of(self.model_dump(mode="json", exclude={"summary"}))
+
+
+def load_suite(source: str | Path, suites: Catalogue | None = None) -> Suite:
+    """A suite by its registered name, or from a TOML file.
+
+    Args:
+        source: a name, or the path of a file that ends in .toml.
+        suites: where to look the name up; by default every installed plugin.
+
+    Raises:
+        InvalidInput: the file cannot be read or is not a suite; all problems are listed.
+        UnknownName: nobody registered the name.
+    """
+    if isinstance(source, Path) or str(source).endswith(".toml"):
+        return read_suite(Path(source))
+    entry = (catalogue("suites") if suites is None else suites)[source]
+    if isinstance(entry.target, str) and entry.target.endswith(".toml"):
+        package, _, file = entry.target.partition(":")
+        try:
+            content = importlib.resources.files(package).joinpath(file).read_bytes()
+        except (ImportError, OSError) as error:
+            raise PluginError(
+                f"cannot read suite '{source}' of {entry.provider}", found=str(error)
+            ) from error
+        suite = parse_suite(content, f"suite '{source}' of {entry.provider}")
+    else:
+        found = entry.load()
+        suite = found() if callable(found) else found
+    if not isinstance(suite, Suite) or suite.name != source:
+        raise PluginError(
+            f"suite '{source}' of {entry.provider} is not what it says",
+            found=suite.name if isinstance(suite, Suite) else type(suite).__name__,
+            accepted=f"a Suite named '{source}'",
+        )
+    return suite
+
+
+def read_suite(path: Path) -> Suite:
+    """A suite from a TOML file.
+
+    Raises:
+        InvalidInput: the file cannot be read or is not a suite; all problems are listed.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+    except OSError as error:
+        raise InvalidInput(f"cannot read the suite {path}", found=error.strerror or error) from error
+    return parse_suite(content, f"the suite {path}")
+
+
+def parse_suite(content: bytes, what: str) -> Suite:
+    """A suite from the bytes of a TOML file; `what` names it in errors.
+
+    Raises:
+        InvalidInput: not TOML, too long, or not a suite; all problems are listed.
+    """
+    if len(content) > _MOST_BYTES:
+        raise InvalidInput(f"{what} is too long", accepted=f"at most {_MOST_BYTES} bytes")
+    try:
+        # Through JSON: TOML's dates and its nan and inf have no place in a suite.
+        text = json.dumps(tomllib.loads(content.decode()), allow_nan=False)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidInput(f"{what} is not TOML", found=error) from error
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(
+            f"{what} holds a value that is no text, number, list or table", found=error
+        ) from error
+    try:
+        return Suite.model_validate_json(text)
+    except ValidationError as error:
+        raise InvalidInput(f"{what} is not valid", found=problems_of(error)) from error
+
+
+def problems_of(error: ValidationError) -> str:
+    """Every problem that pydantic found, each with its place, in one line."""
+    lines = []
+    for problem in error.errors(include_url=False, include_context=False, include_input=False):
+        place = ".".join(str(part) for part in problem["loc"]) or "as a whole"
+        lines.append(f"{place}: {problem['msg'].removeprefix('Value error, ')}")
+    return "; ".join(lines)
+
+
+def digest_of(content: Any) -> str:
+    """SHA-256 of a value's canonical JSON, as "sha256:...".
+
+    Raises:
+        ValueError: the value holds NaN or infinity.
+    """
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
