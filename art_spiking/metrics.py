@@ -55,11 +55,7 @@ def wilson_interval(count: int, total: int, confidence: float = 0.95) -> tuple[f
         InvalidInput: no samples, a count outside [0, total], or a confidence outside (0, 1).
     """
     if total < 1 or not 0 <= count <= total:
-        raise InvalidInput(
-            "no interval for these counts",
-            found=f"{count} of {total}",
-            accepted="0 <= count <= total, total >= 1",
-        )
+        raise InvalidInput(XX)
     if not 0.0 < confidence < 1.0:
         raise InvalidInput("the confidence does not fit", found=confidence, accepted="between 0 and 1")
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
@@ -153,8 +149,13 @@ def summarise_edits(
         return None
     edits = added_ + removed_
     percent = float(np.median(100.0 * edits / own_)) if (own_ > 0).all() else None
-    medians = (float(np.median(values)) for values in (added_, removed_, moved_))
-    return EditSummary(len(own_), *medians, percent=percent)
+    return EditSummary(
+        samples=len(own_),
+        added=float(np.median(added_)),
+        removed=float(np.median(removed_)),
+        moved=float(np.median(moved_)),
+        percent=percent,
+    )
 
 
 def _right(labels: Classes, predictions: Classes) -> Mask:
