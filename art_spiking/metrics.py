@@ -55,7 +55,7 @@ def wilson_interval(count: int, total: int, confidence: float = 0.95) -> tuple[f
         InvalidInput: no samples, a count outside [0, total], or a confidence outside (0, 1).
     """
     if total < 1 or not 0 <= count <= total:
-        raise InvalidInput(XX)
+        raise InvalidInput("no interval", found=f"{count} of {total}", accepted="at least one sample")
     if not 0.0 < confidence < 1.0:
         raise InvalidInput("the confidence does not fit", found=confidence, accepted="between 0 and 1")
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
