@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: MIT
+"""The fused time scan on the CPU as a torch operation: layouts, threads and the call of the compiled loops."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from art_spiking.kernels import loops
+from art_spiking.neurons import Coefficients, NeuronSemantics, reset_kind
+from art_spiking.surrogates import Surrogate
+
+Array = NDArray[Any]
+
+# Elements that one thread should have to do at least: below, waking another costs more than it saves.
+_WORTH_A_THREAD = 1 << 15
+_RESETS = ("none", "subtract", "value", "subtract-later", "blank-later")
+
+
+class _Plan(NamedTuple):
+    """What a compiled loop needs beside the arrays of a call."""
+
+    parameters: tuple[Array, ...]
+    numbers: Array
+    flags: tuple[int, ...]
+
+
+def fused_scan(
+    current: Tensor, c: Coefficients, semantics: NeuronSemantics, surrogate: Surrogate, *, membrane: bool = False
+) -> tuple[Tensor, Tensor | None]:
+    """`neurons.step` over the time axis in one compiled pass, with a backward pass derived by hand.
+
+    See `kernels.scan` for the arguments. Forward, nothing but the output is written; the input is kept, and
+    the backward pass computes the potentials again tile by tile, where they stay in the cache.
+
+    Two layouts run without a copy: (*F) contiguous, and channels-last, in which case the outputs are
+    channels-last too.
+    """
+    axes = _memory_order(current)
+    ordered = current.permute(0, 1, *axes) if axes else current
+    rows = ordered.reshape(*current.shape[:2], -1)
+    plan = _plan(c, semantics, surrogate, axes, current.shape[2:])
+    output, potential = _FusedScan.apply(rows, plan, c.fires, membrane and c.fires)
+    back = _inverse(axes)
+
+    def restored(flat: Tensor) -> Tensor:
+        shaped = flat.view(ordered.shape)
+        return shaped.permute(0, 1, *back) if back else shaped
+
+    first = restored(output)
+    if not membrane:
+        return first, None
+    return first, restored(potential) if c.fires else first
+
+
+def _memory_order(current: Tensor) -> tuple[int, ...]:
+    """The order of feature axes in memory, as a permutation for (N, T, *F); empty if they are in order."""
+    if current.dim() < 4 or current.is_contiguous():
+        return ()
+    axes = (*range(3, current.dim()), 2)
+    return axes if current.permute(0, 1, *axes).is_contiguous() else ()
+
+
+def _inverse(axes: tuple[int, ...]) -> tuple[int, ...]:
+    return (len(axes) + 1, *range(2, len(axes) + 1)) if axes else ()
+
+
+def _plan(
+    c: Coefficients, semantics: NeuronSemantics, surrogate: Surrogate, axes: tuple[int, ...], features: torch.Size
+) -> _Plan:
+    tensors = c.tensors()
+    dtype = c.decay.dtype
+    kind = np.float32 if dtype == torch.float32 else np.float64
+
+    def flat(name: str) -> Array:
+        value = tensors.get(name)
+        if value is None:
+            return np.zeros(1, kind)
+        value = value.detach()
+        if value.numel() > 1 and axes:
+            value = value.reshape(features).permute(*(axis - 2 for axis in axes))
+        return np.ascontiguousarray(value.reshape(-1).numpy())
+
+    threshold = flat("threshold")
+    strict = semantics.fires == "gt"
+    # u > threshold is u >= the next number: one comparison then serves both.
+    least = np.nextafter(threshold, np.array(np.inf, kind)) if strict else threshold
+    names = ("decay", "gain", "offset", "v_reset", "synapse_decay", "synapse_gain")
+    parameters = (*(flat(name) for name in names), threshold, least)
+    clamped = semantics.v_min is not None and c.fires and not c.stateless
+    low = semantics.v_min if clamped else -np.inf
+    numbers = np.array([low, *surrogate.kernel_constants], kind)
+    flags = (
+        c.synapse_decay is not None,
+        semantics.spikes == "several" and not c.stateless and c.fires,
+        strict,
+        _RESETS.index(reset_kind(semantics, c)),
+        surrogate.through_reset,
+        surrogate.kernel_code or 0,
+    )
+    return _Plan(parameters, numbers, tuple(int(flag) for flag in flags))
+
+
+class _FusedScan(torch.autograd.Function):
+    """Output and, if asked, potential of a scan over rows (N, T, F)."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, plan: _Plan, fires: bool, membrane: bool) -> tuple[Tensor, Tensor]:
+        rows = rows.contiguous()
+        output = torch.empty_like(rows)
+        potential = torch.empty_like(rows) if membrane else rows.new_empty((0, 0, 0))
+        # A neuron that never fires puts out its potential.
+        spikes, potentials = (output, potential) if fires else (rows.new_empty((0, 0, 0)), output)
+        _run(loops.forward, rows, plan, (spikes.numpy(), potentials.numpy()))
+        ctx.save_for_backward(rows)
+        ctx.plan, ctx.fires, ctx.membrane = plan, fires, membrane
+        ctx.set_materialize_grads(False)
+        return output, potential
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, None, None, None]:
+        (rows,) = ctx.saved_tensors
+        by_output, by_potential = gradients
+        by_spikes, by_potential = (
+            (by_output, by_potential if ctx.membrane else None) if ctx.fires else (None, by_output)
+        )
+        if by_spikes is None and by_potential is None:
+            return None, None, None, None
+        nothing = np.zeros((0, 0, 0), rows.numpy().dtype)
+
+        def array(gradient: Tensor | None) -> Array:
+            return nothing if gradient is None else gradient.detach().contiguous().numpy()
+
+        result = torch.empty_like(rows)
+        _run(loops.backward, rows, ctx.plan, (array(by_spikes), array(by_potential), result.numpy()))
+        return result, None, None, None
+
+
+def _run(loop: Callable[..., None], rows: Tensor, plan: _Plan, arrays: tuple[Array, ...]) -> None:
+    """Calls a compiled loop on shares of the tiles (sample x block of features), one share per thread."""
+    if rows.numel() == 0:
+        return
+    samples, steps, features = rows.shape
+    width = loops.tile_width(steps, features, rows.element_size())
+    tiles = samples * -(-features // width)
+    threads = max(1, min(torch.get_num_threads(), tiles, rows.numel() // _WORTH_A_THREAD))
+    source = rows.detach().numpy()
+
+    def share(k: int) -> None:
+        span = (tiles * k // threads, tiles * (k + 1) // threads, width)
+        loop(source, *arrays, plan.parameters, plan.numbers, plan.flags, span)
+
+    if threads == 1:
+        share(0)
+        return
+    others = [_pool(os.getpid()).submit(share, k) for k in range(1, threads)]
+    share(0)
+    for other in others:
+        other.result()
+
+
+@functools.lru_cache(maxsize=1)
+def _pool(process: int) -> ThreadPoolExecutor:
+    """Helper threads of this process; a forked child, which has none of its parent's, makes its own.
+
+    The compiled loops release the interpreter, and idle helpers sleep, so that they do not compete with
+    torch's own threads; numba's parallel mode has a pool that spins, or one that a fork cannot survive.
+    """
+    return ThreadPoolExecutor(max(1, (os.cpu_count() or 1) - 1), thread_name_prefix="art-spiking-scan")

@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: MIT
+"""The compiled loops of the fused scan; the equations are those of `neurons.step`, in the same order.
+
+One algorithm serves every neuron: `neurons.Coefficients` made them the same recurrence. A tile is one sample and
+a block of features; in a tile, time is the outer loop and features the inner one, over contiguous memory, so
+that the compiler turns it into vector instructions. Choices (reset, surrogate, ...) are taken per row, outside
+the inner loops. Fast-math and fused multiply-add stay off: they would change spikes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numba
+import numpy as np
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_TILE_BYTES = 1 << 17
+"""What a tile's potentials may take, all steps together: about half of a core's second-level cache."""
+
+NONE, SUBTRACT, VALUE, SUBTRACT_LATER, BLANK_LATER = range(5)
+ATAN, FAST_SIGMOID, TRIANGLE, RECTANGLE, STRAIGHT_THROUGH, GAUSSIAN = range(6)
+
+
+def tile_width(steps: int, features: int, item_bytes: int) -> int:
+    """How many features a tile takes: 64 to 1024, as the cache allows."""
+    fitting = _TILE_BYTES // (max(steps, 1) * item_bytes)
+    return max(1, min(features, max(64, min(1024, fitting // 16 * 16))))
+
+
+def _compiled(function: F) -> F:
+    try:
+        compiled: F = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
+    except RuntimeError:  # no folder for the cache can be written
+        compiled = numba.njit(nogil=True, error_model="numpy")(function)
+    return compiled
+
+
+@_compiled
+def _spread(parameter, first, count, out):  # type: ignore[no-untyped-def]  # numba infers the types
+    """Copies a block of a parameter, or its single element, to a row."""
+    if parameter.size == 1:
+        out[:count] = parameter[0]
+    else:
+        out[:count] = parameter[first : first + count]
+
+
+@_compiled
+def _integrate(x, current, potential, past, rows, n, low, synapse, reset, u, candidate):  # type: ignore[no-untyped-def]
+    """u from the input x of one step; updates the synaptic current."""
+    decay, gain, offset, v_reset, syn_decay, syn_gain, threshold = rows[:7]
+    zero = u.dtype.type(0)
+    if synapse:
+        for j in range(n):
+            current[j] = syn_decay[j] * current[j] + syn_gain[j] * x[j]
+        for j in range(n):
+            u[j] = decay[j] * potential[j] + gain[j] * current[j] + offset[j]
+    else:
+        for j in range(n):
+            u[j] = decay[j] * potential[j] + gain[j] * x[j] + offset[j]
+    if reset == SUBTRACT_LATER:
+        for j in range(n):
+            u[j] = u[j] - threshold[j] * past[j]
+    elif reset == BLANK_LATER:
+        for j in range(n):
+            candidate[j] = u[j]
+            u[j] = v_reset[j] if past[j] > zero else u[j]
+    for j in range(n):
+        u[j] = u[j] if u[j] > low else low
+
+
+@_compiled
+def _fire(u, threshold, least, n, several, strict, spikes):  # type: ignore[no-untyped-def]
+    """How often each neuron of a row fires."""
+    one, zero = u.dtype.type(1), u.dtype.type(0)
+    if not several:
+        for j in range(n):
+            spikes[j] = one if u[j] >= least[j] else zero
+    elif strict:
+        for j in range(n):
+            count = np.ceil(u[j] / threshold[j]) - one
+            spikes[j] = count if count > zero else zero
+    else:
+        for j in range(n):
+            count = np.floor(u[j] / threshold[j])
+            spikes[j] = count if count > zero else zero
+
+
+@_compiled
+def _reset(u, spikes, threshold, v_reset, n, reset, potential):  # type: ignore[no-untyped-def]
+    """The potential after the immediate reset."""
+    zero = u.dtype.type(0)
+    if reset == SUBTRACT:
+        for j in range(n):
+            potential[j] = u[j] - threshold[j] * spikes[j]
+    elif reset == VALUE:
+        for j in range(n):
+            potential[j] = v_reset[j] if spikes[j] > zero else u[j]
+    else:
+        for j in range(n):
+            potential[j] = u[j]
+
+
+@_compiled
+def _surrogate(u, threshold, n, several, code, a, b, h):  # type: ignore[no-untyped-def]
+    """h at the distance of u from its nearest step; a and b are `Surrogate.kernel_constants`."""
+    one, zero = u.dtype.type(1), u.dtype.type(0)
+    if several:
+        for j in range(n):
+            step = np.rint(u[j] / threshold[j])
+            h[j] = u[j] - threshold[j] * (step if step > one else one)
+    else:
+        for j in range(n):
+            h[j] = u[j] - threshold[j]
+    if code == ATAN:
+        for j in range(n):
+            h[j] = a / (one + (b * h[j]) * (b * h[j]))
+    elif code == FAST_SIGMOID:
+        for j in range(n):
+            slope = one + b * abs(h[j])
+            h[j] = a / (slope * slope)
+    elif code == TRIANGLE:
+        for j in range(n):
+            height = one - b * abs(h[j])
+            h[j] = a * height if height > zero else zero
+    elif code == RECTANGLE:
+        for j in range(n):
+            h[j] = a if abs(h[j]) < b else zero
+    elif code == STRAIGHT_THROUGH:
+        for j in range(n):
+            h[j] = a
+    else:
+        for j in range(n):
+            h[j] = a * np.exp(-b * h[j] * h[j])
+
+
+@_compiled
+def forward(x, spikes, potentials, parameters, numbers, flags, span):  # type: ignore[no-untyped-def]
+    """Writes spikes and potentials (N, T, F), each unless it is empty, of the tiles of a span.
+
+    Args:
+        x: Input (N, T, F), contiguous.
+        spikes: Output, or an array of size 0.
+        potentials: Output, or an array of size 0.
+        parameters: Eight arrays of F elements or one: decay, gain, offset, v_reset, synapse decay and gain,
+            threshold, least potential that fires.
+        numbers: Lower clamp, and the surrogate's two constants.
+        flags: Synapse, several spikes, strict comparison, reset, through the reset, surrogate.
+        span: First tile, tile after the last, features per tile.
+    """
+    synapse, several, strict, reset, _, _ = flags
+    start, stop, width = span
+    steps, features = x.shape[1], x.shape[2]
+    blocks = (features + width - 1) // width
+    rows = np.empty((8, width), x.dtype)
+    state = np.empty((6, width), x.dtype)
+    current, potential, past, u, fired, candidate = state[0], state[1], state[2], state[3], state[4], state[5]
+    for tile in range(start, stop):
+        sample, first = tile // blocks, tile % blocks * width
+        n = min(width, features - first)
+        for k, parameter in enumerate(parameters):
+            _spread(parameter, first, n, rows[k])
+        state[:3] = 0
+        for t in range(steps):
+            _integrate(
+                x[sample, t, first:], current, potential, past, rows, n, numbers[0], synapse, reset, u, candidate
+            )
+            _fire(u, rows[6], rows[7], n, several, strict, fired)
+            _reset(u, fired, rows[6], rows[3], n, reset, potential)
+            for j in range(n):
+                past[j] = fired[j]
+            if spikes.size:
+                spikes[sample, t, first : first + n] = fired[:n]
+            if potentials.size:
+                potentials[sample, t, first : first + n] = u[:n]
+
+
+@_compiled
+def backward(x, by_spikes, by_potentials, by_x, parameters, numbers, flags, span):  # type: ignore[no-untyped-def]
+    """Writes the gradient by the input (N, T, F) of the tiles of a span; the arguments are those of `forward`.
+
+    With a[t] = dL/du[t] before clamp and delayed reset, h the surrogate, and everything at step t:
+
+        dL/ds = by_spikes + [through the reset] * (dL/dv dv/ds + a[t+1] du[t+1]/ds)
+        dL/du = h dL/ds + decay a[t+1] dv/du + by_potentials,     a[t] = dL/du where u > low, else 0
+        dL/di = gain a[t] + synapse_decay dL/di[t+1],             dL/dx = synapse_gain dL/di
+
+    Potentials are computed again first, and kept for one tile.
+    """
+    synapse, several, strict, reset, through, code = flags
+    start, stop, width = span
+    steps, features = x.shape[1], x.shape[2]
+    blocks = (features + width - 1) // width
+    rows = np.empty((8, width), x.dtype)
+    state = np.empty((9, width), x.dtype)
+    current, potential, past, fired = state[0], state[1], state[2], state[3]
+    carried, by_current, h, by_fired, leaked = state[4], state[5], state[6], state[7], state[8]
+    u = np.empty((steps, width), x.dtype)
+    counts = np.empty((steps if several or reset == BLANK_LATER else 1, width), x.dtype)
+    candidates = np.empty((steps if reset == BLANK_LATER else 1, width), x.dtype)
+    one, zero = x.dtype.type(1), x.dtype.type(0)
+    for tile in range(start, stop):
+        sample, first = tile // blocks, tile % blocks * width
+        n = min(width, features - first)
+        for k, parameter in enumerate(parameters):
+            _spread(parameter, first, n, rows[k])
+        state[:6] = 0
+        decay, gain, v_reset, syn_decay, syn_gain = rows[0], rows[1], rows[3], rows[4], rows[5]
+        threshold, least = rows[6], rows[7]
+        for t in range(steps):
+            tt = t if candidates.shape[0] > 1 else 0
+            _integrate(
+                x[sample, t, first:], current, potential, past, rows, n, numbers[0], synapse, reset, u[t],
+                candidates[tt],
+            )
+            _fire(u[t], threshold, least, n, several, strict, fired)
+            _reset(u[t], fired, threshold, v_reset, n, reset, potential)
+            for j in range(n):
+                past[j] = fired[j]
+            if counts.shape[0] > 1 or steps == 1:
+                for j in range(n):
+                    counts[t, j] = fired[j]
+        for t in range(steps - 1, -1, -1):
+            _surrogate(u[t], threshold, n, several, code, numbers[1], numbers[2], h)
+            for j in range(n):
+                leaked[j] = decay[j] * carried[j]
+            if by_spikes.size:
+                for j in range(n):
+                    by_fired[j] = by_spikes[sample, t, first + j]
+            else:
+                by_fired[:n] = zero
+            if through:
+                _through(u, counts, candidates, carried, leaked, rows, n, t, reset, by_fired)
+            if reset == VALUE or reset == BLANK_LATER:
+                for j in range(n):
+                    fires = (counts[t, j] > zero) if several else (u[t, j] >= least[j])
+                    leaked[j] = zero if fires else leaked[j]
+            for j in range(n):
+                carried[j] = h[j] * by_fired[j] + leaked[j]
+            if by_potentials.size:
+                for j in range(n):
+                    carried[j] += by_potentials[sample, t, first + j]
+            for j in range(n):
+                carried[j] = carried[j] if u[t, j] > numbers[0] else zero
+            if reset == BLANK_LATER and t > 0:
+                # The current of a blanked step reaches nothing.
+                for j in range(n):
+                    h[j] = zero if counts[t - 1, j] > zero else carried[j]
+            else:
+                for j in range(n):
+                    h[j] = carried[j]
+            if synapse:
+                for j in range(n):
+                    by_current[j] = gain[j] * h[j] + syn_decay[j] * by_current[j]
+                for j in range(n):
+                    by_x[sample, t, first + j] = syn_gain[j] * by_current[j]
+            else:
+                for j in range(n):
+                    by_x[sample, t, first + j] = gain[j] * h[j]
+
+
+@_compiled
+def _through(u, counts, candidates, carried, leaked, rows, n, t, reset, by_fired):  # type: ignore[no-untyped-def]
+    """Adds to dL/ds what flows back through the reset that the spikes of step t cause."""
+    v_reset, threshold = rows[3], rows[6]
+    if reset == SUBTRACT:
+        for j in range(n):
+            by_fired[j] -= threshold[j] * leaked[j]
+    elif reset == SUBTRACT_LATER:
+        for j in range(n):
+            by_fired[j] -= threshold[j] * carried[j]
+    elif reset == VALUE:
+        for j in range(n):
+            by_fired[j] += (v_reset[j] - u[t, j]) * leaked[j]
+    elif reset == BLANK_LATER and t + 1 < u.shape[0]:
+        for j in range(n):
+            by_fired[j] += (v_reset[j] - candidates[t + 1, j]) * carried[j]

@@ -1,0 +1,465 @@
+# SPDX-License-Identifier: MIT
+"""Spiking neurons: what a graph file leaves open, the parameters, and one pure time step for all of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from art_spiking.errors import InvalidInput, UnknownName
+from art_spiking.surrogates import Surrogate
+
+Reset = Literal["subtract", "value", "none"]
+Spikes = Literal["one", "several"]
+Fires = Literal["ge", "gt"]
+Integration = Literal["euler", "exponential", "impulse", "delayed-reset"]
+PoolGradient = Literal["average", "lp"]
+
+_CHOICES = MappingProxyType(
+    {
+        "reset": get_args(Reset),
+        "spikes": get_args(Spikes),
+        "fires": get_args(Fires),
+        "integration": get_args(Integration),
+        "pool_gradient": get_args(PoolGradient),
+    }
+)
+
+
+@dataclass(frozen=True)
+class NeuronSemantics:
+    """The discrete dynamics that a graph file leaves open; part of a model's identity.
+
+    Attributes:
+        reset: What a spike does to the potential: "subtract" takes the threshold off (once per spike),
+            "value" sets it to the neuron's v_reset, "none" leaves it.
+        spikes: "one" per step at most, or "several": as many as whole thresholds fit into the potential.
+        v_min: Lower clamp of the potential of every spiking neuron, applied before the comparison; None is no
+            clamp.
+        fires: Whether a potential equal to the threshold fires ("ge") or only one above it ("gt").
+        integration: How a differential equation becomes a step of length dt, with time constant tau:
+            "euler", a forward Euler step, input scaled by dt / tau; "exponential", the exact solution for an
+            input that is constant over the step; "impulse", exponential decay, input added unscaled;
+            "delayed-reset", Euler, but a spike resets at the next step, after the leak. `coefficients` and
+            `step` say it in equations.
+        pool_gradient: The backward pass of a sum pooling: "average" is the true one; "lp" is that of
+            LPPool2d(norm_type=1), which is zero where a window is silent. The forward pass is the same.
+    """
+
+    reset: Reset = "value"
+    spikes: Spikes = "one"
+    v_min: float | None = None
+    fires: Fires = "gt"
+    integration: Integration = "euler"
+    pool_gradient: PoolGradient = "average"
+
+    def __post_init__(self) -> None:
+        """Checks every choice."""
+        for name, accepted in _CHOICES.items():
+            found = getattr(self, name)
+            if found not in accepted:
+                raise InvalidInput(
+                    f"the semantics' {name} does not fit", found=repr(found), accepted=", ".join(accepted)
+                )
+        low = self.v_min
+        if low is None:
+            return
+        if isinstance(low, bool) or not isinstance(low, int | float) or not -float("inf") < low <= 0:
+            raise InvalidInput(
+                "the semantics' v_min does not fit", found=repr(low), accepted="None, or a finite number up to 0"
+            )
+        object.__setattr__(self, "v_min", float(low))
+
+    @classmethod
+    def preset(cls, name: str) -> NeuronSemantics:
+        """The semantics of that name in `PRESETS`.
+
+        Raises:
+            UnknownName: There is none.
+        """
+        if name not in PRESETS:
+            raise UnknownName("no such neuron semantics", asked=repr(name), accepted=", ".join(PRESETS))
+        return PRESETS[name]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The semantics as plain data, which `from_dict` reads."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> NeuronSemantics:
+        """The semantics that `to_dict` wrote.
+
+        Raises:
+            InvalidInput: A field that is missing, unknown or does not fit.
+        """
+        known = [item.name for item in dataclasses.fields(cls)]
+        if set(data) != set(known):
+            raise InvalidInput(
+                "neuron semantics are stated in full",
+                found=", ".join(sorted(data)) or "nothing",
+                accepted=", ".join(known),
+            )
+        return cls(**data)
+
+
+PRESETS: Mapping[str, NeuronSemantics] = MappingProxyType(
+    {
+        # The equations printed in NIR's node definitions, v > threshold included, stepped by forward Euler.
+        "nir": NeuronSemantics(),
+        # sinabs clamps an imported IF neuron at minus its threshold, 1 in all models seen, and ignores dt: give
+        # time constants in steps (dt_us=1_000_000 for tau in steps). It imports LIF neurons without a clamp.
+        "sinabs": NeuronSemantics(
+            reset="subtract", spikes="several", v_min=-1.0, fires="ge", integration="impulse", pool_gradient="lp"
+        ),
+        # Leaky and Synaptic as constructed by default; its NIR import sets other resets and an IF that leaks.
+        "snntorch": NeuronSemantics(
+            reset="subtract", fires="gt", integration="delayed-reset", pool_gradient="lp"
+        ),
+        # LIFBox and IAF cells, which its NIR import makes.
+        "norse": NeuronSemantics(fires="gt", pool_gradient="lp"),
+        "spikingjelly": NeuronSemantics(fires="ge", pool_gradient="lp"),
+    }
+)
+"""The discretisation of each framework, by its name."""
+
+
+@dataclass(frozen=True)
+class IF:
+    """Integrate and fire: v' = r I per step.
+
+    Attributes:
+        r: Input gain per time step; no dt enters, as no importer of graphs multiplies by it.
+        v_threshold: Potential at which it fires, > 0.
+        v_reset: Potential after a spike, if the semantics resets to a value.
+    """
+
+    r: Tensor
+    v_threshold: Tensor
+    v_reset: Tensor
+
+
+@dataclass(frozen=True)
+class LIF:
+    """Leaky integrate and fire: tau v' = (v_leak - v) + r I.
+
+    Attributes:
+        tau: Time constant of the membrane in seconds, > 0.
+        r: Resistance.
+        v_leak: Potential at rest.
+        v_threshold: Potential at which it fires, > 0.
+        v_reset: Potential after a spike, if the semantics resets to a value.
+    """
+
+    tau: Tensor
+    r: Tensor
+    v_leak: Tensor
+    v_threshold: Tensor
+    v_reset: Tensor
+
+
+@dataclass(frozen=True)
+class CubaLIF:
+    """Current-based leaky integrate and fire: tau_syn I' = -I + w_in x, tau_mem v' = (v_leak - v) + r I.
+
+    Attributes:
+        tau_syn: Time constant of the synaptic current in seconds, > 0.
+        tau_mem: Time constant of the membrane in seconds, > 0.
+        r: Resistance.
+        v_leak: Potential at rest.
+        v_threshold: Potential at which it fires, > 0.
+        v_reset: Potential after a spike, if the semantics resets to a value.
+        w_in: Gain of the input.
+    """
+
+    tau_syn: Tensor
+    tau_mem: Tensor
+    r: Tensor
+    v_leak: Tensor
+    v_threshold: Tensor
+    v_reset: Tensor
+    w_in: Tensor
+
+
+@dataclass(frozen=True)
+class LI:
+    """Leaky integrator, which never fires: tau v' = (v_leak - v) + r I.
+
+    Attributes:
+        tau: Time constant of the membrane in seconds, > 0.
+        r: Resistance.
+        v_leak: Potential at rest.
+    """
+
+    tau: Tensor
+    r: Tensor
+    v_leak: Tensor
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A stateless step: it fires where the input passes the threshold, once, and forgets.
+
+    Attributes:
+        threshold: Input at which it fires.
+    """
+
+    threshold: Tensor
+
+
+Neuron = IF | LIF | CubaLIF | LI | Threshold
+
+
+@dataclass(frozen=True)
+class Coefficients:
+    """A neuron layer in one time step's linear form, shared by all neuron models; see `step`.
+
+    Tensors of the layer's shape, or of one element for the whole layer.
+
+    Attributes:
+        decay: Share of the potential that is left after a step.
+        gain: What the current adds to the potential.
+        offset: What a step adds by itself.
+        threshold: Potential at which a neuron fires; infinity where it never does.
+        v_reset: Potential after a reset to a value.
+        synapse_decay: Share of the synaptic current left after a step; None without a synapse.
+        synapse_gain: What the input adds to the synaptic current; None without a synapse.
+        stateless: Whether nothing is carried from step to step, whatever the semantics.
+        fires: Whether the neuron fires at all; without, its output is its potential.
+    """
+
+    decay: Tensor
+    gain: Tensor
+    offset: Tensor
+    threshold: Tensor
+    v_reset: Tensor
+    synapse_decay: Tensor | None = None
+    synapse_gain: Tensor | None = None
+    stateless: bool = False
+    fires: bool = True
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors that are there, by name."""
+        items = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+        return {name: value for name, value in items.items() if isinstance(value, Tensor)}
+
+    def map(self, change: Any) -> Coefficients:
+        """A copy with `change(tensor)` in the place of every tensor."""
+        return dataclasses.replace(self, **{name: change(value) for name, value in self.tensors().items()})
+
+
+def coefficients(neuron: Neuron, semantics: NeuronSemantics, dt_us: float | None = None) -> Coefficients:
+    r"""The linear form of a neuron under a semantics, in float64.
+
+    With q = dt / tau, dt in seconds, a leaky membrane becomes
+
+    | integration | decay | gain | offset |
+    | --- | --- | --- | --- |
+    | euler, delayed-reset | 1 - q | q r | q v_leak |
+    | exponential | e = exp(-q) | (1 - e) r | (1 - e) v_leak |
+    | impulse | e | r | (1 - e) v_leak |
+
+    and a synapse the same with w_in for r and no offset, but for "impulse", where the input decays once as it
+    arrives: gain e w_in (sinabs). IF has decay 1, gain r, offset 0.
+
+    Args:
+        neuron: Parameters of a layer, tensors of its shape or of one element.
+        semantics: What the parameters leave open.
+        dt_us: Length of a step in µs; needed by leaky neurons.
+
+    Raises:
+        InvalidInput: dt_us is missing, not above 0, or longer than a time constant that Euler would have to
+            step over.
+    """
+    parameters = {f.name: getattr(neuron, f.name).to(torch.float64) for f in dataclasses.fields(neuron)}
+    one = torch.ones((), dtype=torch.float64)
+    if isinstance(neuron, IF):
+        return Coefficients(
+            one, parameters["r"], 0 * one, parameters["v_threshold"], parameters["v_reset"]
+        )
+    if isinstance(neuron, Threshold):
+        return Coefficients(0 * one, one, 0 * one, parameters["threshold"], 0 * one, stateless=True)
+    tau = parameters["tau_mem"] if isinstance(neuron, CubaLIF) else parameters["tau"]
+    decay, gain, rest = _leak(tau, semantics, dt_us)
+    membrane = decay, gain * parameters["r"], rest * parameters["v_leak"]
+    if isinstance(neuron, LI):
+        return Coefficients(*membrane, one * torch.inf, 0 * one, fires=False)
+    spike = parameters["v_threshold"], parameters["v_reset"]
+    if isinstance(neuron, LIF):
+        return Coefficients(*membrane, *spike)
+    decay, gain, _ = _leak(parameters["tau_syn"], semantics, dt_us)
+    if semantics.integration == "impulse":
+        gain = decay
+    return Coefficients(*membrane, *spike, decay, gain * parameters["w_in"])
+
+
+def _leak(tau: Tensor, semantics: NeuronSemantics, dt_us: float | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Decay, gain for r = 1, and offset for v_leak = 1."""
+    if dt_us is None or not 0 < dt_us < float("inf"):
+        raise InvalidInput(
+            "neurons with a time constant need the length of a step",
+            asked=f"dt_us={dt_us}",
+            accepted="µs, above 0",
+            remedy="pass dt_us, as in dt_us=1000 for frames of 1 ms",
+        )
+    share = dt_us * 1e-6 / tau
+    if semantics.integration in ("euler", "delayed-reset"):
+        if bool((share > 1).any()):
+            raise InvalidInput(
+                "a step is longer than a time constant, which an Euler step cannot follow",
+                asked=f"dt_us={dt_us:g}, integration '{semantics.integration}'",
+                found=f"a time constant of {float(tau.min()) * 1e6:g} µs",
+                accepted="dt_us up to the shortest time constant",
+                remedy="bin at shorter steps, or use integration 'exponential'",
+            )
+        return 1 - share, share, share
+    decay = torch.exp(-share)
+    gain = 1 - decay if semantics.integration == "exponential" else torch.ones_like(decay)
+    return decay, gain, 1 - decay
+
+
+@dataclass(frozen=True)
+class State:
+    """What a layer carries from one step to the next: tensors (N, *F).
+
+    Attributes:
+        potential: Membrane potential after the immediate reset.
+        current: Synaptic current; None without a synapse.
+        spikes: Spikes of the last step, which a delayed reset still has to take account of.
+    """
+
+    potential: Tensor
+    current: Tensor | None
+    spikes: Tensor
+
+    @classmethod
+    def start(cls, like: Tensor, c: Coefficients) -> State:
+        """The state before the first step: all zeros, of the shape of one step's input `like`."""
+        zeros = torch.zeros_like(like)
+        return cls(zeros, None if c.synapse_decay is None else zeros, zeros)
+
+
+def reset_kind(semantics: NeuronSemantics, c: Coefficients) -> str:
+    """Which of the five resets of `step` applies: none, subtract, value, subtract-later or blank-later."""
+    if semantics.reset == "none" or c.stateless or not c.fires:
+        return "none"
+    if semantics.integration == "delayed-reset":
+        if semantics.reset == "subtract":
+            return "subtract-later"
+        if c.synapse_decay is not None:
+            return "blank-later"
+    return semantics.reset
+
+
+def spike_counts(u: Tensor, threshold: Tensor, semantics: NeuronSemantics) -> Tensor:
+    """How often a neuron at potential u fires, as numbers like u.
+
+    One spike: 1 where u >= threshold ("gt": u > threshold). Several: the number of whole thresholds in u,
+    floor(u / threshold) ("gt": ceil(u / threshold) - 1), at least 0.
+    """
+    if semantics.spikes == "several":
+        ratio = u / threshold
+        whole = ratio.floor() if semantics.fires == "ge" else ratio.ceil() - 1
+        return whole.clamp(min=0)
+    return (u >= threshold if semantics.fires == "ge" else u > threshold).to(u.dtype)
+
+
+def distance(u: Tensor, threshold: Tensor, semantics: NeuronSemantics) -> Tensor:
+    """How far u is above the step that its spike count is nearest to; what a surrogate is asked about.
+
+    One spike: u - threshold. Several: the counts step at every multiple k of the threshold, k >= 1, and the
+    nearest counts, so that a neuron that fires ten times has a gradient as one that fires once.
+    """
+    if semantics.spikes == "several":
+        return u - threshold * (u / threshold).round().clamp(min=1)
+    return u - threshold
+
+
+class _Spike(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, threshold: Tensor, semantics: NeuronSemantics, surrogate: Surrogate) -> Tensor:
+        ctx.save_for_backward(u, threshold)
+        ctx.semantics, ctx.surrogate = semantics, surrogate
+        return spike_counts(u, threshold, semantics)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        u, threshold = ctx.saved_tensors
+        return gradients[0] * ctx.surrogate.derivative(distance(u, threshold, ctx.semantics)), None, None, None
+
+
+def step(
+    x: Tensor, state: State, c: Coefficients, semantics: NeuronSemantics, surrogate: Surrogate
+) -> tuple[Tensor, Tensor, State]:
+    r"""One time step of a layer of any of the neurons; the equations that every kernel must agree with.
+
+    With input x[t], potential v, spikes s, and i[t] = x[t] where there is no synapse:
+
+        i[t] = synapse_decay * i[t-1] + synapse_gain * x[t]
+        u[t] = decay * v[t-1] + gain * i[t] + offset          potential before the reset
+        u[t] = v_min where u[t] <= v_min                      if the semantics has a v_min
+        s[t] = spike_counts(u[t], threshold)
+        v[t] = u[t]                         reset "none"
+             = u[t] - threshold * s[t]      reset "subtract"
+             = v_reset where s[t] > 0       reset "value"
+
+    Under "delayed-reset" v[t] = u[t], and the next step does it, before the clamp:
+
+        u[t] = decay * v[t-1] + gain * i[t] + offset - threshold * s[t-1]      "subtract"
+        u[t] = v_reset where s[t-1] > 0                                        "value", with a synapse
+
+    while "value" without a synapse comes to the same now or later. (snnTorch's Leaky and Synaptic do so.)
+    All is evaluated from left to right without fused multiply-add, so that spikes can be compared bit by bit.
+
+    Backward, ds/du is the surrogate at `distance`; where u was clamped the derivative is 0; the reset's s is
+    a constant unless the surrogate says `through_reset`.
+
+    Args:
+        x: Input (N, *F).
+        state: From `State.start` or the step before.
+        c: From `coefficients`; tensors that broadcast against (*F).
+        semantics: What the neuron's parameters leave open.
+        surrogate: The derivative of the spike.
+
+    Returns:
+        Spikes (N, *F) (zeros where the neuron does not fire), the potential u before the reset (N, *F), and the
+        state after the step.
+    """
+    kind = reset_kind(semantics, c)
+    current = x
+    if c.synapse_decay is not None and c.synapse_gain is not None and state.current is not None:
+        current = c.synapse_decay * state.current + c.synapse_gain * x
+    u = c.decay * state.potential + c.gain * current + c.offset
+    past = state.spikes if surrogate.through_reset else state.spikes.detach()
+    if kind == "subtract-later":
+        u = u - c.threshold * past
+    elif kind == "blank-later":
+        u = _set_where_fired(u, past, c.v_reset)
+    if semantics.v_min is not None and c.fires and not c.stateless:
+        u = torch.where(u > semantics.v_min, u, torch.full_like(u, semantics.v_min))
+    if not c.fires:
+        return torch.zeros_like(u), u, State(u, None, state.spikes)
+    if c.stateless:
+        semantics = dataclasses.replace(semantics, spikes="one")
+    spikes = _Spike.apply(u, c.threshold, semantics, surrogate)
+    now = spikes if surrogate.through_reset else spikes.detach()
+    v = u
+    if kind == "subtract":
+        v = u - c.threshold * now
+    elif kind == "value":
+        v = _set_where_fired(u, now, c.v_reset)
+    return spikes, u, State(v, None if state.current is None else current, spikes)
+
+
+def _set_where_fired(u: Tensor, spikes: Tensor, value: Tensor) -> Tensor:
+    """`value` where spikes > 0, else u; its derivative by the spikes is value - u."""
+    kept = torch.where(spikes > 0, value, u)
+    if not spikes.requires_grad:
+        return kept
+    # Adds the path through the spikes and no number: the bracket is zero.
+    return kept + (value - u).detach() * (spikes - spikes.detach())

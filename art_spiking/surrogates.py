@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: MIT
+"""Surrogate derivatives of the spike, as frozen and picklable specifications."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from art_spiking.errors import InvalidInput, UnknownName
+
+
+@dataclass(frozen=True)
+class Surrogate(ABC):
+    """The derivative that stands in for that of the spike in the backward pass.
+
+    A spike is a step of the potential v at the threshold, so its true derivative is zero almost everywhere.
+    A surrogate h replaces it: d spike / d v = h(v - threshold). It belongs to whoever takes the gradient (an
+    attack, a training loop), not to the model: exchanging it never changes a spike.
+
+    A subclass of your own needs `name` and `derivative`; it then runs on the reference kernel.
+
+    Attributes:
+        through_reset: Whether the gradient also flows through the reset that a spike causes. Most frameworks
+            cut it there, as the default does.
+    """
+
+    through_reset: bool = field(default=False, kw_only=True)
+
+    name: ClassVar[str]
+    """What the surrogate is called in records and in `surrogate_from_dict`."""
+    kernel_code: ClassVar[int | None] = None
+    """Which formula of the fused kernels this is; None if they do not have it."""
+
+    def __post_init__(self) -> None:
+        """Checks that every number is finite and above zero."""
+        for item in dataclasses.fields(self):
+            value = getattr(self, item.name)
+            if item.name == "through_reset":
+                if not isinstance(value, bool):
+                    raise InvalidInput("through_reset does not fit", found=repr(value), accepted="True or False")
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+                raise InvalidInput(
+                    f"the {item.name} of surrogate '{self.name}' does not fit",
+                    found=repr(value),
+                    accepted="a finite number above 0",
+                )
+
+    @abstractmethod
+    def derivative(self, u: Tensor) -> Tensor:
+        """h(u), elementwise, for u = potential - threshold of any shape."""
+
+    @property
+    def kernel_constants(self) -> tuple[float, float]:
+        """The two numbers that the fused kernels compute h from; see `kernels.fused`."""
+        return 1.0, 1.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """The specification as plain data, which `surrogate_from_dict` reads."""
+        return {"name": self.name, **dataclasses.asdict(self)}
+
+
+@dataclass(frozen=True)
+class Atan(Surrogate):
+    """h(u) = (alpha / 2) / (1 + (pi / 2 * alpha * u)^2), the derivative of a scaled arc tangent.
+
+    snnTorch's and SpikingJelly's `atan`, alpha 2 being their default (Fang et al., ICCV 2021).
+    """
+
+    alpha: float = 2.0
+    name: ClassVar[str] = "atan"
+    kernel_code: ClassVar[int | None] = 0
+
+    def derivative(self, u: Tensor) -> Tensor:
+        """See the class."""
+        return (self.alpha / 2) / (1 + (math.pi / 2 * self.alpha * u) ** 2)
+
+    @property
+    def kernel_constants(self) -> tuple[float, float]:
+        """Height and slope."""
+        return self.alpha / 2, math.pi / 2 * self.alpha
+
+
+@dataclass(frozen=True)
+class FastSigmoid(Surrogate):
+    """h(u) = 1 / (1 + slope * |u|)^2 (Zenke and Ganguli, Neural Computation 2018); snnTorch's default slope."""
+
+    slope: float = 25.0
+    name: ClassVar[str] = "fast-sigmoid"
+    kernel_code: ClassVar[int | None] = 1
+
+    def derivative(self, u: Tensor) -> Tensor:
+        """See the class."""
+        return 1 / (1 + self.slope * u.abs()) ** 2
+
+    @property
+    def kernel_constants(self) -> tuple[float, float]:
+        """Height and slope."""
+        return 1.0, self.slope
+
+
+@dataclass(frozen=True)
+class Triangle(Surrogate):
+    """h(u) = max(0, 1 - |u| / width) / width, of area 1 (Esser et al., PNAS 2016, where width is 1).
+
+    snnTorch's function of that name is a constant of either sign, not this one.
+    """
+
+    width: float = 1.0
+    name: ClassVar[str] = "triangle"
+    kernel_code: ClassVar[int | None] = 2
+
+    def derivative(self, u: Tensor) -> Tensor:
+        """See the class."""
+        return (1 - u.abs() / self.width).clamp(min=0) / self.width
+
+    @property
+    def kernel_constants(self) -> tuple[float, float]:
+        """Height and slope."""
+        return 1 / self.width, 1 / self.width
+
+
+@dataclass(frozen=True)
+class Rectangle(Surrogate):
+    """h(u) = 1 / width where |u| < width / 2, else 0 (h1 of Wu et al., Frontiers in Neuroscience 2018)."""
+
+    width: float = 1.0
+    name: ClassVar[str] = "rectangle"
+    kernel_code: ClassVar[int | None] = 3
+
+    def derivative(self, u: Tensor) -> Tensor:
+        """See the class."""
+        return (u.abs() < self.width / 2).to(u.dtype) / self.width
+
+    @property
+    def kernel_constants(self) -> tuple[float, float]:
+        """Height and half width."""
+        return 1 / self.width, self.width / 2
+
+
+@dataclass(frozen=True)
+class StraightThrough(Surrogate):
+    """h(u) = 1 everywhere (Bengio et al., 2013): the spike passes the gradient as if it were the potential."""
+
+    name: ClassVar[str] = "straight-through"
+    kernel_code: ClassVar[int | None] = 4
+
+    def derivative(self, u: Tensor) -> Tensor:
+        """See the class."""
+        return u.new_ones(()).expand_as(u)
+
+
+@dataclass(frozen=True)
+class Gaussian(Surrogate):
+    """h(u) = exp(-u^2 / (2 sigma^2)) / (sigma sqrt(2 pi)), a normal density (Yin et al., 2021)."""
+
+    sigma: float = 0.5
+    name: ClassVar[str] = "gaussian"
+    kernel_code: ClassVar[int | None] = 5
+
+    def derivative(self, u: Tensor) -> Tensor:
+        """See the class."""
+        height, rate = self.kernel_constants
+        return height * (-rate * u * u).exp()
+
+    @property
+    def kernel_constants(self) -> tuple[float, float]:
+        """Height and rate of decay."""
+        return 1 / (self.sigma * math.sqrt(2 * math.pi)), 1 / (2 * self.sigma**2)
+
+
+SURROGATES: Mapping[str, type[Surrogate]] = MappingProxyType(
+    {kind.name: kind for kind in (Atan, FastSigmoid, Triangle, Rectangle, StraightThrough, Gaussian)}
+)
+"""The surrogates that `surrogate_from_dict` knows, by name."""
+
+
+def surrogate_from_dict(data: Mapping[str, Any]) -> Surrogate:
+    """The surrogate that `Surrogate.to_dict` wrote.
+
+    Raises:
+        UnknownName: `name` is none of `SURROGATES`.
+        InvalidInput: A field that the surrogate does not have, or a value that does not fit.
+    """
+    fields = dict(data)
+    name = fields.pop("name", None)
+    kind = SURROGATES.get(name) if isinstance(name, str) else None
+    if kind is None:
+        raise UnknownName("no such surrogate", asked=repr(name), accepted=", ".join(SURROGATES))
+    known = [item.name for item in dataclasses.fields(kind)]
+    unknown = sorted(set(fields) - set(known))
+    if unknown:
+        raise InvalidInput(
+            f"surrogate '{name}' has no such field", found=", ".join(unknown), accepted=", ".join(known)
+        )
+    return kind(**fields)
