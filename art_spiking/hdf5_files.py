@@ -2,8 +2,8 @@
 """Reading an HDF5 file that nobody vouches for: only what is stored in it, and never more than it holds.
 
 HDF5 follows links into other files, keeps data in files beside it, and allocates what a header claims; a file
-can also be a graph with cycles. So the tree is walked over hard links alone, every dataset is checked before any
-is read, and compressed chunks are taken out raw and inflated here, up to the size that was declared.
+can also be a graph with cycles. So the tree is walked over hard links alone, every dataset is checked before
+any is read, and compressed chunks are taken out raw and inflated here, up to the size that was declared.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
-import stat
-import zlib
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,9 @@ import numpy as np
 from h5py import h5d, h5g, h5l, h5o, h5t, h5z
 
 from art_spiking.errors import InvalidModel
+from art_spiking.hdf5_raw import REFERENCE_BYTES, RawFile, decoded
 from art_spiking.node_types import Array
+from art_spiking.untrusted_files import open_regular
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 MEBIBYTE = 1 << 20
@@ -34,7 +35,16 @@ _NUMBERS = tuple(
     for order in ("LE", "BE")
 )
 # What h5py and the HDF5 library raise on damaged files; anything else is a defect of this module.
-_LIBRARY_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError)
+_LIBRARY_ERRORS = (
+    struct.error,
+    OSError,
+    RuntimeError,
+    KeyError,
+    ValueError,
+    TypeError,
+    OverflowError,
+    MemoryError,
+)
 
 Tree = dict[str, Any]
 """Groups as dicts, numbers as arrays, text as str, arrays of text as nested lists of str."""
@@ -89,7 +99,7 @@ def read_hdf5(path: str | os.PathLike[str], *, limits: ReadLimits | None = None)
                     f"{name} is not an HDF5 file", accepted="a .nir file as the nir package writes it"
                 )
             with h5py.File(stream, "r") as file:
-                return _Walk(name, limits, os.fstat(stream.fileno()).st_size).read(file.id)
+                return _Walk(name, limits, stream).read(file.id)
     except InvalidModel:
         raise
     except _LIBRARY_ERRORS as error:
@@ -97,25 +107,6 @@ def read_hdf5(path: str | os.PathLike[str], *, limits: ReadLimits | None = None)
             f"{name} cannot be read as HDF5", found=f"{type(error).__name__}: {error!s:.200}",
             remedy="the file is damaged or incomplete; write it again",
         ) from error  # fmt: skip
-
-
-def open_regular(path: str | os.PathLike[str], max_bytes: int) -> BinaryIO:
-    """Opens a regular file of limited size for reading; a pipe or device is refused without waiting on it.
-
-    Raises:
-        InvalidModel: No such file, not a regular file, or too large.
-    """
-    name = Path(path).name
-    try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    except OSError as error:
-        raise InvalidModel(f"{name} cannot be opened", found=error.strerror) from error
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode) or status.st_size > max_bytes:
-        os.close(descriptor)
-        found = f"{status.st_size} bytes" if stat.S_ISREG(status.st_mode) else "not a regular file"
-        raise InvalidModel(f"{name} is refused", found=found, accepted=f"a file of at most {max_bytes} bytes")
-    return os.fdopen(descriptor, "rb")
 
 
 @dataclass(frozen=True)
@@ -130,11 +121,12 @@ class _Stored:
 class _Walk:
     """One pass over a file: the walk over links, the checks of every dataset, then the reading."""
 
-    def __init__(self, name: str, limits: ReadLimits, file_size: int) -> None:
+    def __init__(self, name: str, limits: ReadLimits, stream: BinaryIO) -> None:
         self.name = name
         self.limits = limits
-        self.file_size = file_size
-        self.allowed = min(limits.declared_bytes, limits.slack_bytes + limits.ratio * file_size)
+        self.file = RawFile(stream)
+        self.file_size = self.file.size
+        self.allowed = min(limits.declared_bytes, limits.slack_bytes + limits.ratio * self.file_size)
         self.declared = 0
         self.seen: set[int] = set()
 
@@ -142,8 +134,11 @@ class _Walk:
         return InvalidModel(f"{self.name}: {place} is refused", found=found, accepted=accepted)
 
     def read(self, root: Any) -> Tree:
+        settings = root.get_create_plist()
+        if settings.get_userblock() != 0 or tuple(settings.get_sizes()) != (8, 8):
+            raise self.refuse("the file", "a user block or addresses of unusual size", "neither")
         tree = self._walk(h5g.open(root, b"/"), "", optional=False)
-        return {k: v for k, v in self._values(tree)}
+        return dict(self._values(tree))
 
     def _values(self, tree: Tree) -> Iterator[tuple[str, Any]]:
         for key, item in tree.items():
@@ -264,7 +259,7 @@ class _Walk:
             mask, raw = dataset.read_direct_chunk(corner)
             if mask != 0:
                 raise self.refuse(item.place, "a part that skips a filter")
-            block = _decoded(bytes(raw), codes, size, dtype.itemsize)
+            block = decoded(bytes(raw), codes, size, dtype.itemsize)
             if block is None:
                 raise self.refuse(
                     item.place, "a part that is damaged or larger than declared", f"{size} bytes"
@@ -277,44 +272,31 @@ class _Walk:
         return array
 
     def _text(self, item: _Stored) -> Any:
-        dataset = h5py.Dataset(item.dataset)
-        longest = self.limits.text_bytes
-        if item.dataset.get_create_plist().get_nfilters() > 0:
-            raise self.refuse(item.place, "compressed text", "text as it is")
-        if math.prod(item.dataset.shape) > self.limits.parts:
-            raise self.refuse(item.place, f"shape {item.dataset.shape}", f"at most {self.limits.parts} texts")
-        if not item.dataset.get_type().is_variable_str() and item.dataset.get_type().get_size() > longest:
-            raise self.refuse(item.place, "a longer text", f"{longest} bytes")
+        kind, shape, count = item.dataset.get_type(), item.dataset.shape, math.prod(item.dataset.shape)
+        if count > self.limits.parts:
+            raise self.refuse(item.place, f"shape {shape}", f"at most {self.limits.parts} texts")
+        variable = kind.is_variable_str()
+        size = REFERENCE_BYTES if variable else kind.get_size()
+        raw = self._raw(item, count * size)
+        flat = []
+        for i in range(0, len(raw), size):
+            part = raw[i : i + size]
+            text = self.file.heap_text(part, self.limits.text_bytes) if variable else part.rstrip(b"\0 ")
+            if text is None or len(text) > self.limits.text_bytes:
+                found, accepted = "a text that is longer, or not as stored", f"{self.limits.text_bytes} bytes"
+                raise self.refuse(item.place, found, accepted)
+            flat.append(text.decode("utf-8"))
+        return flat[0] if shape == () else np.array(flat, dtype=object).reshape(shape).tolist()
 
-        def decoded(index: tuple[int, ...]) -> str:
-            value = dataset[index]
-            if not isinstance(value, bytes) or len(value) > longest:
-                raise self.refuse(item.place, "a longer text", f"{longest} bytes")
-            return value.decode("utf-8", "strict")
-
-        # One at a time: many entries may point at one long text.
-        flat = [decoded(index) for index in np.ndindex(*item.dataset.shape)]
-        if item.dataset.shape == ():
-            return flat[0]
-        return np.array(flat, dtype=object).reshape(item.dataset.shape).tolist()
+    def _raw(self, item: _Stored, size: int) -> bytes:
+        """The bytes of an unfiltered contiguous dataset as they lie in the file."""
+        if item.dataset.get_create_plist().get_layout() != h5d.CONTIGUOUS:
+            raise self.refuse(item.place, "text in parts or compressed", "text stored contiguously")
+        raw = self.file.at(item.dataset.get_offset(), size) if size else b""
+        if item.dataset.get_storage_size() not in (0, size) or raw is None:
+            raise self.refuse(item.place, f"a claim of {size} bytes that the file does not hold")
+        return raw
 
 
 def _chunk_counts(shape: tuple[int, ...], chunk: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(-(-n // c) for n, c in zip(shape, chunk, strict=True))
-
-
-def _decoded(raw: bytes, codes: list[int], size: int, itemsize: int) -> bytes | None:
-    """A chunk with its filters undone, last first; None where it is not exactly `size` bytes."""
-    for code in reversed(codes):
-        if code == h5z.FILTER_DEFLATE:
-            inflater = zlib.decompressobj()
-            try:
-                raw = inflater.decompress(raw, size)
-                ended = inflater.eof or not inflater.decompress(inflater.unconsumed_tail, 1)
-            except zlib.error:
-                return None
-            if not ended:
-                return None
-        elif len(raw) == size:
-            raw = np.frombuffer(raw, np.uint8).reshape(itemsize, -1).T.tobytes()
-    return raw if len(raw) == size else None
