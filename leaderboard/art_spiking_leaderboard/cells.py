@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import tempfile
@@ -13,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from art_spiking.errors import ArtSpikingError
+from art_spiking.errors import ArtSpikingError, InvalidInput
+from art_spiking.records import Record
+from art_spiking.suites import digest_of
 
 CELL_VERSION = 1
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -25,20 +26,6 @@ class CannotWrite(ArtSpikingError):
 
 class BrokenCell(ArtSpikingError, ValueError):
     """A cell file that is torn, altered or not a cell; its case is computed again."""
-
-
-def canonical_json(value: object) -> bytes:
-    """JSON with one spelling per value: keys sorted, no spaces, ASCII.
-
-    Raises:
-        ValueError: a number is NaN or infinite.
-    """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
-
-
-def digest(value: object) -> str:
-    """The SHA-256 of the canonical JSON, as "sha256:<hex>"."""
-    return "sha256:" + hashlib.sha256(canonical_json(value)).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -85,7 +72,7 @@ class CellIdentity:
     @property
     def key(self) -> str:
         """64 hexadecimal digits."""
-        return digest(self.to_dict()).removeprefix("sha256:")
+        return digest_of(self.to_dict()).removeprefix("sha256:")
 
     @property
     def context(self) -> tuple[str, str, str, str]:
@@ -98,19 +85,21 @@ class Cell:
     """One finished cell: what was computed, the record that came out, and when (UTC, ISO 8601)."""
 
     identity: CellIdentity
-    record: Mapping[str, Any]
+    record: Record
     finished: str
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_json(self) -> str:
         """What the file holds; the hash of the record lets a reader see that nothing was altered."""
-        return {
+        record = self.record.model_dump(mode="json")
+        content = {
             "cell_version": CELL_VERSION,
             "key": self.identity.key,
             "identity": self.identity.to_dict(),
             "finished": self.finished,
-            "record_sha256": digest(self.record),
-            "record": dict(self.record),
+            "record_sha256": digest_of(record),
+            "record": record,
         }
+        return json.dumps(content, allow_nan=False, separators=(",", ":")) + "\n"
 
 
 class CellStore:
@@ -143,7 +132,7 @@ class CellStore:
             CannotWrite: full disk, or no permission.
         """
         path = self.path(model, suite, cell.identity.key)
-        write_atomically(path, canonical_json(cell.to_dict()) + b"\n")
+        write_atomically(path, cell.to_json().encode())
         return path
 
     def cells(self, model: str, suite: str) -> Iterator[Cell | BrokenCell]:
@@ -211,11 +200,13 @@ def _parse(content: bytes, path: Path) -> Cell:
     if not isinstance(values, dict) or values.get("cell_version") != CELL_VERSION:
         raise broken(f"not a cell of version {CELL_VERSION}")
     try:
-        cell = Cell(CellIdentity.from_dict(values["identity"]), values["record"], str(values["finished"]))
-        hashes = (values["key"], values["record_sha256"])
-        same = hashes == (cell.identity.key, digest(cell.record)) and path.stem == cell.identity.key
-    except (KeyError, TypeError, ValueError) as error:
+        identity = CellIdentity.from_dict(values["identity"])
+        stated = (values["key"], values["record_sha256"])
+        same = stated == (identity.key, digest_of(values["record"])) and path.stem == identity.key
+        if not same:
+            raise broken("its content does not have the hash it states")
+        return Cell(identity, Record.from_json(json.dumps(values["record"])), str(values["finished"]))
+    except InvalidInput as error:
+        raise broken(str(error)) from error
+    except (KeyError, TypeError) as error:
         raise broken("parts are missing") from error
-    if not same:
-        raise broken("its content does not have the hash it states")
-    return cell

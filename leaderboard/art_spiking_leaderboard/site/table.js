@@ -1,0 +1,65 @@
+// Sorts and filters tables that are complete without it.
+"use strict";
+(() => {
+  const value = (row, column, type) => {
+    const cell = row.cells[column];
+    const raw = cell.dataset.value ?? cell.textContent.trim();
+    if (type !== "number") return raw;
+    return raw === "" ? NaN : Number(raw);
+  };
+  const compare = (a, b, type) => {
+    if (type !== "number") return a.localeCompare(b, undefined, { numeric: true });
+    // What has no number comes last, whichever the direction.
+    return a - b;
+  };
+  const sort = (table, column, direction) => {
+    const head = table.tHead.rows[0].cells;
+    const type = head[column].dataset.type;
+    const body = table.tBodies[0];
+    const rows = [...body.rows].map((row) => [row, value(row, column, type)]);
+    rows.sort(([, a], [, b]) => {
+      if (type === "number" && (Number.isNaN(a) || Number.isNaN(b))) return Number.isNaN(a) - Number.isNaN(b);
+      return compare(a, b, type) * (direction === "ascending" ? 1 : -1);
+    });
+    body.append(...rows.map(([row]) => row));
+    for (const cell of head) cell.removeAttribute("aria-sort");
+    head[column].setAttribute("aria-sort", direction);
+  };
+  for (const table of document.querySelectorAll("table[data-sortable]")) {
+    [...table.tHead.rows[0].cells].forEach((cell, column) => {
+      if (cell.dataset.type === "none") return;
+      const button = document.createElement("button");
+      button.type = "button";
+      button.append(...cell.childNodes);
+      cell.append(button);
+      button.addEventListener("click", () => {
+        const now = cell.getAttribute("aria-sort");
+        // Accuracies are looked at from the top, ranks and names from the start.
+        const first = cell.dataset.type === "number" && column > 0 ? "descending" : "ascending";
+        const other = first === "ascending" ? "descending" : "ascending";
+        sort(table, column, now === first ? other : first);
+      });
+    });
+  }
+  for (const form of document.querySelectorAll("form[data-filters]")) {
+    const table = document.getElementById(form.dataset.filters);
+    const search = form.querySelector("input[type=search]");
+    const unflagged = form.querySelector("[data-only-unflagged]");
+    const found = form.querySelector(".found");
+    const apply = () => {
+      const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+      let shown = 0;
+      for (const row of table.tBodies[0].rows) {
+        const fits = words.every((word) => row.dataset.text.includes(word));
+        row.hidden = !fits || (unflagged.checked && row.dataset.flags !== "0");
+        if (!row.hidden) shown += 1;
+      }
+      const all = table.tBodies[0].rows.length;
+      found.textContent = shown === all ? "" : `${shown} of ${all} models`;
+    };
+    form.hidden = false;
+    form.addEventListener("submit", (event) => event.preventDefault());
+    form.addEventListener("input", apply);
+    apply();
+  }
+})();

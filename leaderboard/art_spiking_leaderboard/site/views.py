@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: MIT
+"""What the templates show: rows, cases and models as plain, ready values."""
+
+from __future__ import annotations
+
+import shlex
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from art_spiking.metrics import Share, accuracy, summarise_edits
+from art_spiking.records import Flag, Record
+from art_spiking.suites import Case, Suite
+from art_spiking_leaderboard.manifest import Manifest
+from art_spiking_leaderboard.ranking import Row
+from art_spiking_leaderboard.site.words import case_kind, case_short, case_words, flag_title, flag_words
+
+
+@dataclass(frozen=True)
+class Board:
+    """One table: the rows of a suite on a data set."""
+
+    suite: Suite
+    data: str
+    rows: Sequence[Row]
+
+    @property
+    def anchor(self) -> str:
+        """The table's name in addresses."""
+        return f"{self.suite.name}-{self.data}".replace(".", "-")
+
+
+@dataclass(frozen=True)
+class FlagView:
+    """A flag, the cases that carry it, and what each found: (finding, cases)."""
+
+    title: str
+    meaning: str
+    where: tuple[str, ...]
+    findings: tuple[tuple[str, tuple[str, ...]], ...]
+
+    @property
+    def count(self) -> int:
+        """How many cases carry it."""
+        return len(self.where)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture, relative to the site's root."""
+
+    path: str
+    alt: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class CaseView:
+    """One case of one model; without `robust` it has no number."""
+
+    name: str
+    kind: str
+    short: str
+    words: str
+    status: str = "not yet evaluated"
+    error: str = ""
+    robust: Share | None = None
+    clean: Share | None = None
+    control: Share | None = None
+    added: float | None = None
+    removed: float | None = None
+    moved: float | None = None
+    edits: float = 0.0
+    percent: float | None = None
+    forwards: float = 0.0
+    backwards: float = 0.0
+    seconds: float = 0.0
+    flags: tuple[FlagView, ...] = ()
+
+
+@dataclass(frozen=True)
+class RowView:
+    """One model in one table."""
+
+    row: Row
+    title: str
+    authors: tuple[str, ...]
+    page: str
+    tags: tuple[str, ...]
+    flags: tuple[FlagView, ...]
+    cases: tuple[CaseView, ...]
+    search: str
+
+
+@dataclass(frozen=True)
+class ModelSection:
+    """What a model's own page says about one suite."""
+
+    board: Board
+    row: Row
+    ranked: int
+    flags: tuple[FlagView, ...]
+    cases: tuple[CaseView, ...]
+    command: str
+    provenance: tuple[tuple[str, str], ...]
+    figures: tuple[Figure, ...] = field(default=())
+
+
+def case_view(case: Case, record: Record | None) -> CaseView:
+    """A case with the numbers of its record, if it has one."""
+    view = CaseView(case.name, case_kind(case), case_short(case), case_words(case))
+    if record is None:
+        return view
+    flags = merge_flags([(case.name, flag) for flag in record.flags])
+    if record.status != "ok":
+        failure = record.failure
+        text = f"{failure.type}: {failure.message}" if failure else "; ".join(f.text for f in record.flags)
+        return replace(view, status=record.status, error=text, flags=flags)
+    cost = record.cost
+    summary = summarise_edits(cost.added, cost.removed, cost.moved, cost.own)
+    return replace(
+        view,
+        status="ok",
+        robust=accuracy(record.labels, record.adversarial),
+        clean=accuracy(record.labels, record.clean),
+        control=accuracy(record.labels, record.control) if record.control else None,
+        added=summary.added if summary else None,
+        removed=summary.removed if summary else None,
+        moved=summary.moved if summary else None,
+        edits=statistics.median(a + r for a, r in zip(cost.added, cost.removed, strict=True)),
+        percent=summary.percent if summary else None,
+        forwards=record.forwards,
+        backwards=record.backwards,
+        seconds=record.wall_seconds,
+        flags=flags,
+    )
+
+
+def row_view(row: Row, suite: Suite, manifest: Manifest, page: str) -> RowView:
+    """A line of a table on the front page."""
+    tags = tuple(defence.name for defence in manifest.defences)
+    searched = [manifest.name, manifest.title, *manifest.authors, manifest.framework, manifest.readout, *tags]
+    return RowView(
+        row=row,
+        title=manifest.title,
+        authors=manifest.authors,
+        page=page,
+        tags=tags,
+        flags=merge_flags(row.flags),
+        cases=tuple(case_view(case, row.records.get(case.name)) for case in suite.cases),
+        search=" ".join(searched).lower(),
+    )
+
+
+def model_section(board: Board, row: Row, figures: Sequence[Figure]) -> ModelSection:
+    """One suite on a model's own page."""
+    return ModelSection(
+        board=board,
+        row=row,
+        ranked=sum(other.rank is not None for other in board.rows),
+        flags=merge_flags(row.flags),
+        cases=tuple(case_view(case, row.records.get(case.name)) for case in board.suite.cases),
+        command=reproduce_command(row.name, board.suite.name),
+        provenance=_provenance(row.records),
+        figures=tuple(figures),
+    )
+
+
+def reproduce_command(name: str, suite: str) -> str:
+    """The shell line that computes a model's numbers anew."""
+    words = ["art-spiking", "leaderboard", "run", "leaderboard/submissions", "--only", name]
+    return shlex.join([*words, "--suite", suite, "--out", "fresh-records"])
+
+
+def merge_flags(flags: Sequence[tuple[str, Flag]]) -> tuple[FlagView, ...]:
+    """One entry per code, in order of appearance."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for case, flag in flags:
+        found.setdefault(flag.code, {}).setdefault(flag.text, []).append(case)
+    return tuple(
+        FlagView(
+            title=flag_title(code),
+            meaning=flag_words(code, next(iter(texts))),
+            where=tuple(dict.fromkeys(case for cases in texts.values() for case in cases)),
+            findings=tuple((text, tuple(cases)) for text, cases in texts.items()),
+        )
+        for code, texts in found.items()
+    )
+
+
+def model_facts(manifest: Manifest, model_digest: str) -> tuple[tuple[str, str], ...]:
+    """Label and value of what the manifest states."""
+    semantics = manifest.semantics
+    if isinstance(semantics, dict):
+        semantics = ", ".join(f"{key} {value}" for key, value in semantics.items())
+    defences = [
+        f"{d.name} ({', '.join(f'{key} {value}' for key, value in d.parameters.items())})"
+        if d.parameters
+        else d.name
+        for d in manifest.defences
+    ]
+    data = manifest.data
+    axes = ("time steps", "polarities", "rows", "columns")
+    sizes = zip(manifest.input_shape, axes, strict=False)
+    return (
+        ("Name", manifest.name),
+        ("Framework", manifest.framework),
+        ("Neuron semantics", semantics),
+        ("Readout", manifest.readout),
+        ("Defences", "; ".join(defences) or "none"),
+        (
+            "Data",
+            f"{data.name}, {data.steps} steps of {data.dt_us} µs, {'binary' if data.binary else 'counts'}",
+        ),
+        ("Input", ", ".join(f"{size} {axis}" for size, axis in sizes)),
+        ("Classes", str(manifest.nb_classes)),
+        ("Size", f"{sum(entry.size for entry in manifest.files.entries().values()) / 1000:.0f} kB"),
+        ("Model digest", model_digest),
+        *((f"SHA-256 of {name}", entry.sha256) for name, entry in manifest.files.entries().items()),
+    )
+
+
+def _provenance(records: Mapping[str, Record]) -> tuple[tuple[str, str], ...]:
+    """What the records of a row were made with; a value that differs between them is listed once each."""
+    facts: dict[str, list[str]] = {}
+
+    def add(label: str, value: object) -> None:
+        text = str(value)
+        if text and text not in facts.setdefault(label, []):
+            facts[label].append(text)
+
+    for record in records.values():
+        made = record.provenance
+        add("Evaluated", made.started)
+        add("Device", f"{made.device}, {made.threads} thread{'' if made.threads == 1 else 's'}")
+        add("Seed", record.case.seed)
+        add("Packages", ", ".join(f"{name} {version}" for name, version in made.packages.items()))
+        add("Providers", ", ".join(sorted(set(made.providers.values()))))
+        add("Code commit", made.commit or "")
+        add("Test data", f"{record.test.samples} samples, {record.test.digest}")
+        add("Craft data", f"{record.craft.samples} samples, {record.craft.digest}")
+        add("Suite digest", record.suite.digest)
+    started = facts.get("Evaluated", [])
+    if len(started) > 1:
+        facts["Evaluated"] = [f"{min(started)} to {max(started)}"]
+    return tuple((label, "; ".join(values)) for label, values in facts.items() if values)

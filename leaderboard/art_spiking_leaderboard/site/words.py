@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: MIT
+"""What cases, threat models and flags are called on the page, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from art_spiking.suites import Case
+
+_KINDS = {
+    "event-gradient": "Edits",
+    "universal-perturbation": "Universal",
+    "adversarial-patch": "Patch",
+}
+_HOW = {
+    "event-gradient": "chosen for each sample by the model's gradient",
+    "universal-perturbation": "the same for every sample, fitted on other samples",
+    "adversarial-patch": "filled with events fitted on other samples, the same for every sample",
+}
+_FLAGS = {
+    "zero-gradient": "For part of the samples the model gives no gradient at all, so attacks that follow "
+    "it see nothing there. The model may be weaker than its number.",
+    "non-deterministic": "Identical calls give different outputs. One random draw was attacked and scored.",
+    "state-leak": "Outputs depend on what the model was shown before, so a number may depend on the order "
+    "of the samples.",
+    "batch-dependent": "A sample's output depends on the other samples beside it in its batch.",
+    "control-as-strong": "Random changes of the same size did at least as much harm as the attack: the "
+    "attack found no weakness of this model, or nothing was left to find.",
+    "budget-violation": "The attack returned samples outside its threat model. The case has no number.",
+    "invalid-sample": "The attack returned something no event sensor could emit. The case has no number.",
+}
+
+
+def case_kind(case: Case) -> str:
+    """One word for the attack of a case."""
+    return _KINDS.get(case.attack, case.attack.replace("-", " ").capitalize())
+
+
+def case_short(case: Case) -> str:
+    """The budget of a case, as short as a column head."""
+    return _threat_short(case.threat) or case.name
+
+
+def case_words(case: Case) -> str:
+    """A sentence: what the attacker may change, and how the changes are chosen."""
+    what = threat_words(case.threat)
+    how = _HOW.get(case.attack, f"chosen by {case.attack}")
+    return f"{what[:1].upper()}{what[1:]}, {how}."
+
+
+def threat_words(threat: Mapping[str, Any]) -> str:
+    """What a threat model, as a case writes it, lets the attacker change."""
+    kind = threat.get("kind")
+    if kind == "event-edits":
+        return _edits_words(threat)
+    if kind == "patch-region":
+        return f"any events inside one square that covers {_percent(threat.get('area'))} of the sensor"
+    if kind == "pixel-rate":
+        return f"at most {threat.get('max_rate_hz')} added events per pixel and second"
+    if kind == "linf":
+        return f"every entry by at most {threat.get('eps')}"
+    if kind == "all-of":
+        return ", and ".join(threat_words(member) for member in threat.get("members", ()))
+    details = ", ".join(f"{key} {value}" for key, value in threat.items() if key != "kind")
+    return f"{kind} ({details})" if details else str(kind)
+
+
+def flag_title(code: str) -> str:
+    """A flag's code as words."""
+    return code.replace("-", " ")
+
+
+def flag_words(code: str, otherwise: str) -> str:
+    """What a flag means, for any model; a code this page does not know is told by the record's own text."""
+    return _FLAGS.get(code, otherwise)
+
+
+def _edits_words(threat: Mapping[str, Any]) -> str:
+    budget = threat.get("max_edits")
+    insert, delete = threat.get("insert", True), threat.get("delete", True)
+    verb = "inserted or deleted" if insert and delete else "inserted" if insert else "deleted"
+    if isinstance(budget, float):
+        words = f"events {verb}, up to {_percent(budget)} of the sample's own number"
+    else:
+        words = f"up to {budget} events {verb}"
+    if threat.get("refractory_us"):
+        words += f", never two on a pixel within {threat['refractory_us']} µs"
+    polarity = threat.get("polarity", "free")
+    if polarity in ("on", "off"):
+        words += f", only {polarity.upper()} events"
+    if polarity == "same":
+        words += ", with a polarity the pixel shows anyway"
+    return words
+
+
+def _threat_short(threat: Mapping[str, Any]) -> str:
+    kind = threat.get("kind")
+    if kind == "event-edits":
+        budget = threat.get("max_edits")
+        return _percent(budget) if isinstance(budget, float) else str(budget)
+    if kind == "patch-region":
+        return _percent(threat.get("area"))
+    if kind == "linf":
+        return f"±{threat.get('eps')}"
+    if kind == "all-of":
+        return " & ".join(_threat_short(member) for member in threat.get("members", ()))
+    return ""
+
+
+def _percent(share: Any) -> str:
+    return f"{100 * share:g} %" if isinstance(share, int | float) else str(share)
