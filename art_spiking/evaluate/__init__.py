@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: MIT
+"""Evaluates a model under a suite: one record per case, checked by the host and not by the attacks."""
+
+from art_spiking.evaluate.runs import OnAdversarial, evaluate, evaluate_case
+from art_spiking.evaluate.settings import Providers, Setting, Splits, prepare
+from art_spiking.evaluate.threats import build_threat
+
+__all__ = [
+    "OnAdversarial",
+    "Providers",
+    "Setting",
+    "Splits",
+    "build_threat",
+    "evaluate",
+    "evaluate_case",
+    "prepare",
+]

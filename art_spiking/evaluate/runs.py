@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: MIT
+"""Runs cases: attack, check, score, control, record."""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from art_spiking.checks import adversarial_flags, control_flag
+from art_spiking.evaluate.settings import Providers, Setting, Splits, predict, prepare
+from art_spiking.evaluate.threats import build_threat, kinds_in
+from art_spiking.records import Costs, Failure, Flag, Provenance, Record
+from art_spiking.suites import Case, Suite
+
+if TYPE_CHECKING:
+    from art_spiking.estimators import SpikingClassifier
+    from art_spiking.threats import Cost, ThreatModel
+
+SpikeArray = npt.NDArray[np.float32]
+OnAdversarial = Callable[[Record, SpikeArray, SpikeArray], object]
+"""Called with each finished record, the clean samples and the adversarial ones, for figures and files."""
+
+_TRACEBACK_FRAMES = 12
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What one attack returned and what it took; queries are per sample that the attack worked on."""
+
+    x_adv: Any
+    forwards: float
+    backwards: float
+    seconds: float
+
+
+def evaluate(
+    estimator: SpikingClassifier,
+    splits: Splits,
+    suite: Suite,
+    *,
+    name: str = "model",
+    providers: Providers | None = None,
+    cases: Sequence[str] | None = None,
+    on_adversarial: OnAdversarial | None = None,
+) -> Iterator[Record]:
+    """Evaluates a model under a suite; yields one record per case, as each is finished.
+
+    A case that raises becomes a record of status "error", and the next one runs. To resume, or to run cases
+    in several processes, call `prepare` once and `evaluate_case` for each case.
+
+    Args:
+        estimator: the classifier, with its deployed readout and defences; it is not changed.
+        splits: craft and test samples; the suite's numbers limit them.
+        suite: the cases.
+        name: what people call the model.
+        providers: where attacks and threat models are looked up; by default everything installed.
+        cases: names of the cases to run; by default all.
+        on_adversarial: called with each record of status "ok", the clean and the adversarial samples.
+
+    Raises:
+        UnknownName: the suite has no case of a given name.
+        InvalidInput: samples that do not fit the model.
+    """
+    chosen = suite.cases if cases is None else [suite.case(name_) for name_ in cases]
+    setting = prepare(estimator, splits, suite, name=name, providers=providers)
+    for case in chosen:
+        yield evaluate_case(setting, case, on_adversarial=on_adversarial)
+
+
+def evaluate_case(setting: Setting, case: Case, *, on_adversarial: OnAdversarial | None = None) -> Record:
+    """Runs one case: the attack, the host's check of what it returned, the score, and the control beside it.
+
+    The attack works on copies of the model and of the samples, so it can change neither what it is checked
+    against nor what it is scored with. An exception becomes a record of status "error"; KeyboardInterrupt
+    passes through. Errors of `on_adversarial` are the caller's and pass through too.
+    """
+    started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    x = setting.splits.test.x
+    try:
+        record, x_adv = _attack_and_score(setting, case, started)
+    except Exception as error:
+        return _record(setting, case, started, status="error", flags=setting.flags, failure=_failure(error))
+    if on_adversarial is not None and x_adv is not None:
+        on_adversarial(record, x, x_adv)
+    return record
+
+
+def _attack_and_score(setting: Setting, case: Case, started: str) -> tuple[Record, SpikeArray | None]:
+    data = setting.splits.test
+    threat = build_threat(case.threat, setting.providers.threats, dt_us=data.grid.dt_us)
+    run = _run_attack(setting, case.attack, case.parameters, threat, case.seed)
+    queries = {"forwards": run.forwards, "backwards": run.backwards, "wall_seconds": run.seconds}
+    broken = adversarial_flags(run.x_adv, data.x, threat, binary=data.grid.binary)
+    if broken:
+        flags = (*setting.flags, *broken)
+        return _record(setting, case, started, status="invalid", flags=flags, **queries), None
+    x_adv = _as_spikes(run.x_adv)
+    adversarial = tuple(int(label) for label in predict(setting.estimator, x_adv))
+    control, control_cost, doubts = _run_control(setting, case, threat, adversarial)
+    record = _record(
+        setting,
+        case,
+        started,
+        status="ok",
+        adversarial=adversarial,
+        cost=_costs(threat.cost(x_adv, data.x)),
+        control=control,
+        control_cost=control_cost,
+        flags=(*setting.flags, *doubts),
+        **queries,
+    )
+    return record, x_adv
+
+
+def _run_attack(
+    setting: Setting, name: str, parameters: dict[str, Any], threat: ThreatModel, seed: int
+) -> _Run:
+    factory = setting.providers.attacks[name].load()
+    estimator = copy.deepcopy(setting.estimator)
+    craft, test = setting.splits.craft, setting.splits.test
+    start = time.perf_counter()
+    with _seeded(seed), estimator.counting() as count:
+        attack = factory(estimator, threat, **parameters, seed=seed)
+        if getattr(attack, "universal", False):
+            perturbation = attack.fit(craft.x.copy(), craft.y.copy())
+            x_adv = perturbation.apply(test.x.copy(), seed=seed)
+            samples = len(craft.y)
+        else:
+            x_adv = attack.generate(test.x.copy(), test.y.copy())
+            samples = len(test.y)
+    seconds = time.perf_counter() - start
+    return _Run(x_adv, count.forwards / samples, count.backwards / samples, seconds)
+
+
+def _run_control(
+    setting: Setting, case: Case, threat: ThreatModel, adversarial: tuple[int, ...]
+) -> tuple[tuple[int, ...], Costs, tuple[Flag, ...]]:
+    """The control's predictions and cost, and the doubts it raises; no numbers from an invalid control."""
+    if case.control is None:
+        return (), Costs(), ()
+    data = setting.splits.test
+    run = _run_attack(setting, case.control.attack, case.control.parameters, threat, case.seed)
+    broken = adversarial_flags(run.x_adv, data.x, threat, binary=data.grid.binary)
+    if broken:
+        text = f"the control {case.control.attack} is not valid: {broken[0].text}"
+        return (), Costs(), (Flag(code="control-invalid", text=text),)
+    x_control = _as_spikes(run.x_adv)
+    control = tuple(int(label) for label in predict(setting.estimator, x_control))
+    doubt = control_flag(setting.labels, adversarial, control)
+    return control, _costs(threat.cost(x_control, data.x)), () if doubt is None else (doubt,)
+
+
+def _record(setting: Setting, case: Case, started: str, **outcome: Any) -> Record:
+    """A record of this setting and case; `outcome` holds the fields that differ from case to case."""
+    return Record(
+        model=setting.model,
+        suite=setting.suite,
+        case=case,
+        craft=setting.craft,
+        test=setting.test,
+        labels=setting.labels,
+        clean=setting.clean,
+        provenance=Provenance(
+            packages=setting.packages,
+            providers=_providers(setting, case),
+            device=_device(setting.estimator),
+            threads=torch.get_num_threads(),
+            started=started,
+            commit=setting.commit,
+            command=setting.command,
+        ),
+        **outcome,
+    )
+
+
+def _providers(setting: Setting, case: Case) -> dict[str, str]:
+    """Who provided the attack, its control and the threat models, as far as they are known."""
+    attacks = [case.attack, *([] if case.control is None else [case.control.attack])]
+    named = [(f"attack {name}", name, setting.providers.attacks) for name in attacks]
+    named += [(f"threat {kind}", kind, setting.providers.threats) for kind in kinds_in(case.threat)]
+    return {what: source[name].provider for what, name, source in named if name in source}
+
+
+def _device(estimator: SpikingClassifier) -> str:
+    device = torch.device(estimator.device)
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Torch's generators in a given state, put back afterwards: for models that draw random numbers."""
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(seed)
+        yield
+
+
+def _failure(error: Exception) -> Failure:
+    """The exception and its last frames, without the folders of the machine it was raised on."""
+    frames = traceback.extract_tb(error.__traceback__)[-_TRACEBACK_FRAMES:]
+    return Failure(
+        type=type(error).__name__,
+        message=" ".join(str(error).split()) or type(error).__name__,
+        traceback=tuple(f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}" for frame in frames),
+    )
+
+
+def _costs(cost: Cost) -> Costs:
+    columns = ("added", "removed", "moved", "own")
+    return Costs(**{name: tuple(int(value) for value in getattr(cost, name)) for name in columns})
+
+
+def _as_spikes(x_adv: Any) -> SpikeArray:
+    """The returned samples, known to be valid, as float32 in memory of our own."""
+    array = x_adv.detach().cpu().numpy() if isinstance(x_adv, torch.Tensor) else np.asarray(x_adv)
+    return np.array(array, dtype=np.float32, order="C")

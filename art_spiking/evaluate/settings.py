@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: MIT
+"""What the cases of one evaluation share: model, data, providers, and who they are."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import platform
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+import art_spiking
+from art_spiking.checks import model_flags
+from art_spiking.errors import InvalidInput, InvalidModel
+from art_spiking.records import DataIdentity, Flag, ModelIdentity, SuiteIdentity
+from art_spiking.registry import Catalogue, catalogue, plugin_manager
+from art_spiking.suites import Suite
+
+if TYPE_CHECKING:
+    from art_spiking.datasets import EventData
+    from art_spiking.estimators import SpikingClassifier
+
+SCORING_BATCH = 50
+"""Samples scored at a time."""
+
+_PACKAGES = ("art-spiking", "adversarial-robustness-toolbox", "torch", "numpy", "numba", "nir", "snntorch")
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The samples that universal attacks are fitted on, and those that every attack is scored on."""
+
+    craft: EventData
+    test: EventData
+
+    def limited(self, suite: Suite) -> Splits:
+        """At most as many samples as the suite takes."""
+        return Splits(craft=_limited(self.craft, suite.craft), test=_limited(self.test, suite.test))
+
+
+@dataclass(frozen=True)
+class Providers:
+    """Where the names of a suite's attacks and threat models are looked up."""
+
+    attacks: Catalogue
+    threats: Catalogue
+
+    @classmethod
+    def installed(cls) -> Providers:
+        """The built-ins and every installed plugin."""
+        manager = plugin_manager()
+        return cls(catalogue("attacks", manager), catalogue("threats", manager))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all cases of one evaluation share; `prepare` makes it.
+
+    Attributes:
+        labels, clean: classes of the test samples, and as predicted without an attack, (N,).
+        flags: the doubts that the model itself raises.
+        packages: versions of the packages that decide a result.
+        commit: of the checkout that art-spiking runs from, if it runs from one; "-dirty" when it was changed.
+        command: how the program was called, if it was.
+    """
+
+    estimator: SpikingClassifier
+    splits: Splits
+    providers: Providers
+    model: ModelIdentity
+    suite: SuiteIdentity
+    craft: DataIdentity
+    test: DataIdentity
+    labels: tuple[int, ...]
+    clean: tuple[int, ...]
+    flags: tuple[Flag, ...]
+    packages: dict[str, str]
+    commit: str | None
+    command: tuple[str, ...] = ()
+
+
+def prepare(
+    estimator: SpikingClassifier,
+    splits: Splits,
+    suite: Suite,
+    *,
+    name: str = "model",
+    providers: Providers | None = None,
+    command: tuple[str, ...] = (),
+) -> Setting:
+    """Checks that model and data fit, identifies them, scores the clean samples and checks the model.
+
+    Args:
+        estimator: the classifier, with its deployed readout and defences.
+        splits: craft and test samples; the suite's numbers limit them.
+        suite: the suite that the cases belong to.
+        name: what people call the model.
+        providers: where attacks and threat models are looked up; by default everything installed.
+        command: how the program was called, for the record.
+
+    Raises:
+        InvalidInput: samples of another shape than the model takes, or labels beyond its classes.
+        InvalidModel: the model returns NaN.
+    """
+    splits = splits.limited(suite)
+    for data in (splits.craft, splits.test):
+        _check_data(data, estimator)
+    clean = predict(estimator, splits.test.x)
+    flags = list(model_flags(estimator, splits.test.x, splits.test.y))
+    if splits.craft.digest() == splits.test.digest():
+        text = "universal attacks are fitted on the very samples they are scored on"
+        flags.append(Flag(code="craft-is-test", text=text))
+    return Setting(
+        estimator=estimator,
+        splits=splits,
+        providers=Providers.installed() if providers is None else providers,
+        model=identify_model(estimator, name),
+        suite=SuiteIdentity(name=suite.name, version=suite.version, digest=suite.digest()),
+        craft=identify_data(splits.craft),
+        test=identify_data(splits.test),
+        labels=tuple(int(label) for label in splits.test.y),
+        clean=tuple(int(label) for label in clean),
+        flags=tuple(flags),
+        packages=_package_versions(),
+        commit=_commit(),
+        command=tuple(command),
+    )
+
+
+def predict(estimator: SpikingClassifier, x: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+    """Classes (N,) in the deployed readout; the lowest class wins a tie.
+
+    Raises:
+        InvalidModel: a logit is NaN or infinite.
+    """
+    logits = estimator.predict_torch(torch.from_numpy(x), batch_size=SCORING_BATCH).cpu()
+    if not bool(torch.isfinite(logits).all()):
+        samples = int((~torch.isfinite(logits)).any(dim=1).sum())
+        raise InvalidModel(
+            "the model returns NaN or infinity", found=f"in {samples} of {len(logits)} samples"
+        )
+    # numpy's argmax takes the first of equal logits everywhere; torch's does not promise to.
+    classes: npt.NDArray[np.int64] = logits.numpy().argmax(axis=1).astype(np.int64)
+    return classes
+
+
+def identify_model(estimator: SpikingClassifier, name: str) -> ModelIdentity:
+    """Who a model is: weights, semantics, readout and the defences in front of it."""
+    network = estimator.network
+    semantics: dict[str, Any] = {} if network is None else network.semantics.to_dict()
+    digest = _state_digest(estimator.model) if network is None else network.digest()
+    # Defences may be None, one, or several, as ART keeps them.
+    defences = estimator.preprocessing_defences or []
+    return ModelIdentity(
+        name=name,
+        digest=digest,
+        readout=str(estimator.readout),
+        semantics=semantics,
+        defences=tuple(_described(defence) for defence in defences),
+    )
+
+
+def identify_data(data: EventData) -> DataIdentity:
+    """Which samples these are."""
+    grid = {field: getattr(data.grid, field) for field in ("steps", "dt_us", "height", "width", "polarities")}
+    return DataIdentity(
+        name=data.name,
+        split=data.split,
+        digest=data.digest(),
+        samples=len(data.y),
+        grid={**{field: int(value) for field, value in grid.items()}, "binary": bool(data.grid.binary)},
+    )
+
+
+def _limited(data: EventData, most: int | None) -> EventData:
+    return data if most is None or len(data.y) <= most else data.subset(most)
+
+
+def _check_data(data: EventData, estimator: SpikingClassifier) -> None:
+    expected, found = tuple(estimator.input_shape), tuple(data.x.shape[1:])
+    if found != expected:
+        raise InvalidInput(
+            f"the {data.split} samples of {data.name} do not fit the model",
+            asked=f"(T, C, H, W) = {expected}",
+            found=found,
+            remedy="give the steps and the step width (dt_us) that the model was trained with",
+        )
+    if len(data.y) == 0:
+        raise InvalidInput(f"the {data.split} split of {data.name} has no samples")
+    if int(data.y.min()) < 0 or int(data.y.max()) >= estimator.nb_classes:
+        raise InvalidInput(
+            f"labels of the {data.split} samples of {data.name} are beyond the model's classes",
+            found=f"{int(data.y.min())} to {int(data.y.max())}",
+            accepted=f"0 to {estimator.nb_classes - 1}",
+        )
+
+
+def _described(defence: Any) -> str:
+    """A defence as its class and the parameters that ART lists for it."""
+    values = ", ".join(f"{name}={getattr(defence, name, None)!r}" for name in getattr(defence, "params", ()))
+    return f"{type(defence).__name__}({values})"
+
+
+def _state_digest(model: torch.nn.Module) -> str:
+    """SHA-256 over a foreign module's class and its parameters and buffers, by name."""
+    content = hashlib.sha256(repr(model).encode())
+    for name, value in sorted(model.state_dict().items()):
+        array = value.detach().cpu().contiguous().numpy()
+        content.update(f"{name} {array.dtype} {array.shape}".encode())
+        content.update(array.tobytes())
+    return "sha256:" + content.hexdigest()
+
+
+def _package_versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions
+
+
+def _commit() -> str | None:
+    """The commit of the checkout that the package runs from; None when it was installed from a wheel."""
+    source = Path(art_spiking.__file__)
+    tracked = ["git", "-C", str(source.parent), "ls-files", "--error-unmatch", source.name]
+    describe = [
+        "git",
+        "-C",
+        str(source.parent),
+        "describe",
+        "--always",
+        "--dirty",
+        "--abbrev=40",
+        "--exclude=*",
+    ]
+    try:
+        for command in (tracked, describe):
+            done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+            if done.returncode != 0:
+                return None
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
