@@ -13,7 +13,7 @@ from art_spiking.threats import AllOf, ThreatModel, threat_from_dict
 
 
 def build_threat(form: Mapping[str, Any], threats: Catalogue, *, dt_us: int) -> ThreatModel:
-    """A threat model from a case's form; `dt_us` is filled in where a kind takes it and the form leaves it out.
+    """A threat model from a case's form; `dt_us` is filled in where a kind takes it.
 
     Args:
         form: "kind" and its parameters; for "all-of" the list "members" of such forms.
