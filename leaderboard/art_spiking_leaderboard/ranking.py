@@ -12,7 +12,7 @@ from art_spiking.records import Flag, Record
 from art_spiking.suites import Suite
 
 RANK_RULE = (
-    "A model's rank is one more than the number of models whose 95 % interval lies entirely above its own. "
+    "A model's rank is one more than the number of models whose 95% interval lies entirely above its own. "
     "Models whose intervals overlap therefore share a rank, unless a third model is clearly better than only "
     "one of them."
 )
@@ -71,7 +71,7 @@ def claim_problem(claimed: float, clean: Share) -> str | None:
         return None
     return (
         f"claims a clean accuracy of {claimed:.3f}; measured {clean.value:.3f} on {clean.total} samples "
-        f"(95 % interval {clean.low:.3f} to {clean.high:.3f})"
+        f"(95% interval {clean.low:.3f} to {clean.high:.3f})"
     )
 
 

@@ -40,7 +40,7 @@ _COLUMNS = (
     "backwards",
     "seconds",
     "flags",
-,)
+)
 
 
 def results(boards: Sequence[Board], manifests: Mapping[str, Manifest]) -> dict[str, Any]:

@@ -109,4 +109,4 @@ def _threat_short(threat: Mapping[str, Any]) -> str:
 
 
 def _percent(share: Any) -> str:
-    return f"{100 * share:g} %" if isinstance(share, int | float) else str(share)
+    return f"{100 * share:g}%" if isinstance(share, int | float) else str(share)
