@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Tiny spiking modules and event data that the estimator's tests share; any nn.Module is a legitimate model."""
+"""Tiny spiking modules and event data that the tests of the estimator share."""
 
 import numpy as np
 import torch

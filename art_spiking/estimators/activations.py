@@ -9,6 +9,7 @@ import torch
 
 from art_spiking.errors import InvalidInput, UnknownName
 from art_spiking.estimators.module import SpikingModule
+from art_spiking.network import SpikingNetwork
 
 
 def layer_names(module: SpikingModule) -> list[str]:
@@ -20,8 +21,11 @@ def layer_names(module: SpikingModule) -> list[str]:
     network = module.network
     if callable(getattr(network, "activity", None)):
         device = next((p.device for p in network.parameters()), torch.device("cpu"))
+        shape = module.sample_shape
+        if isinstance(network, SpikingNetwork):  # any number of steps will do, and one is quickest
+            shape = (1, *shape[1:])
         with torch.no_grad(), module.clean_state():
-            return list(network.activity(torch.zeros((1, *module.sample_shape), device=device)))  # type: ignore[operator]
+            return list(network.activity(torch.zeros((1, *shape), device=device)))  # type: ignore[operator]
     return [
         name for name, child in network.named_modules() if name and not any(True for _ in child.children())
     ]

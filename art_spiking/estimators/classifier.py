@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -24,10 +23,10 @@ from art_spiking.estimators.inputs import (
 )
 from art_spiking.estimators.lifecycle import ManagedClassifier
 from art_spiking.estimators.module import Reset, SpikingModule, wrap_network
+from art_spiking.network import SpikingNetwork
 
 if TYPE_CHECKING:
     from art_spiking.estimators.folding import FoldedClassifier
-    from art_spiking.network import SpikingNetwork
     from art_spiking.surrogates import Surrogate
 
 Objective = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -118,7 +117,6 @@ class SpikingClassifier(ManagedClassifier):
     @property
     def network(self) -> SpikingNetwork | None:
         """The SpikingNetwork, or None for another kind of module."""
-        SpikingNetwork = getattr(sys.modules.get("art_spiking.network"), "SpikingNetwork", ())
         network = self.model.network
         return network if isinstance(network, SpikingNetwork) else None
 

@@ -299,22 +299,19 @@ def gradients_on(module: SpikingModule) -> Iterator[None]:
 
 
 def restart(network: torch.nn.Module) -> None:
-    """Draws new weights as torch's layers do; neuron constants (time constants, thresholds) stay.
+    """Draws new weights from torch's global generator; neuron constants (time constants, thresholds) stay.
 
-    A module that has `reset_parameters` draws its own. Elsewhere a parameter `weight` is uniform in
-    +-1/sqrt(fan in), and so is the `bias` beside it.
+    A module that has `reset_parameters` draws its own. Elsewhere `weight` and `bias` are drawn uniformly with
+    the spread they have now: a spiking network falls silent, or never is, where torch's default is too small
+    or too large for its thresholds.
     """
     for module in network.modules():
         draw = getattr(module, "reset_parameters", None)
         if callable(draw):
             draw()
             continue
-        own = dict(module.named_parameters(recurse=False))
-        weight = own.get("weight")
-        if weight is None or weight.ndim < 2:
-            continue
-        bound = 1.0 / math.sqrt(weight[0].numel())
-        with torch.no_grad():
-            for name in ("weight", "bias"):
-                if name in own:
-                    own[name].uniform_(-bound, bound)
+        for name, parameter in module.named_parameters(recurse=False):
+            if name in ("weight", "bias") and parameter.numel() > 1:
+                with torch.no_grad():
+                    bound = math.sqrt(3) * float(parameter.std())
+                    parameter.uniform_(-bound, bound)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +14,7 @@ from art_spiking.errors import InvalidInput
 from art_spiking.estimators.counting import QueryCounter
 from art_spiking.estimators.inputs import check_shape, layout_text
 from art_spiking.estimators.readouts import Readout, readout_named
+from art_spiking.network import SpikingNetwork
 
 FRAMES_PER_PASS = 4096
 """Frames (N * T) that one pass without gradients may hold; ART's own batch is 128 recordings."""
@@ -155,11 +155,15 @@ class SpikingModule(torch.nn.Module):
         return readout.reduce(output) if output.ndim == 3 else output
 
     def probe(self) -> int:
-        """Runs one silent sample and returns the number of classes; it is not counted as a query.
+        """Returns the number of classes: what a SpikingNetwork states, else what a silent sample gives.
+
+        The sample is not counted as a query.
 
         Raises:
             InvalidInput: the network refuses an input of the declared shape, or its output is unusable.
         """
+        if isinstance(self.network, SpikingNetwork):
+            return _stated_classes(self.network)
         device = next((p.device for p in self.network.parameters()), torch.device("cpu"))
         x = torch.zeros((1, *self.sample_shape), dtype=self.dtype, device=device)
         training = {module: module.training for module in self.modules()}
@@ -179,6 +183,17 @@ class SpikingModule(torch.nn.Module):
         finally:
             for module, mode in training.items():
                 module.training = mode
+
+
+def _stated_classes(network: SpikingNetwork) -> int:
+    if len(network.output_shape) != 1:
+        raise InvalidInput(
+            "the network does not end in classes",
+            found=f"output {network.output_shape} per step",
+            accepted="(K,)",
+            remedy="end it with Flatten and a dense layer",
+        )
+    return int(network.output_shape[0])
 
 
 def check_output(output: object, x: torch.Tensor, readout: Readout) -> None:
@@ -242,7 +257,6 @@ def wrap_network(
 
 
 def _sample_shape(model: torch.nn.Module, input_shape: tuple[int, ...] | None) -> tuple[int, ...]:
-    SpikingNetwork = getattr(sys.modules.get("art_spiking.network"), "SpikingNetwork", ())
     features = tuple(model.input_shape) if isinstance(model, SpikingNetwork) else None
     if input_shape is None:
         known = "" if features is None else f", here (T, {', '.join(str(size) for size in features)})"
