@@ -90,6 +90,10 @@ def art_spiking_register_suites(register: Register) -> None:
 @hookimpl
 def art_spiking_register_commands(register: Register) -> None:
     """The commands."""
-    register("list", "art_spiking.cli:list_command", "List attacks, threats, defences, data sets and suites.")
-    register("evaluate", "art_spiking.cli:evaluate_command", "Evaluate one model under a suite of attacks.")
+    register("list", "art_spiking.cli:list_command", "List what is registered, and by which package.")
+    register(
+        "evaluate",
+        "art_spiking.cli.evaluation:evaluate_command",
+        "Evaluate one model under a suite of attacks.",
+    )
     register("pack", "art_spiking.packing:pack", "Turn a .nir file into a leaderboard submission.")

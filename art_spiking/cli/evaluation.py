@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: MIT
+"""`art-spiking evaluate`: one model under a suite; resumable, with a table or JSON at the end."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from art_spiking.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from art_spiking.datasets import EventData
+    from art_spiking.estimators import SpikingClassifier
+    from art_spiking.evaluate import Setting
+    from art_spiking.neurons import NeuronSemantics
+    from art_spiking.records import Record
+    from art_spiking.suites import Case, Suite
+
+_CASE_FAILED = 1
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked on the command line."""
+
+    model: Path
+    data: str
+    data_dir: Path | None
+    dt_us: int | None
+    steps: int | None
+    suite: str
+    semantics: str | None
+    readout: str
+    binary: bool
+    cases: tuple[str, ...]
+    limit: int | None
+    out: Path | None
+    as_json: bool
+
+
+@click.command("evaluate", short_help="Evaluate one model under a suite of attacks.")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--data", required=True, metavar="NAME", help="The data set; see `art-spiking list datasets`.")
+@click.option(
+    "--data-dir", type=click.Path(path_type=Path), help="Where its recordings are, if it does not make them."
+)
+@click.option("--dt-us", type=click.IntRange(min=1), help="Width of a time step in µs, as trained.")
+@click.option("--steps", type=click.IntRange(min=1), help="Number of time steps, as trained.")
+@click.option("--suite", default="events-quick", show_default=True, help="A suite's name, or a .toml file.")
+@click.option(
+    "--semantics",
+    metavar="TEXT",
+    help="The dynamics that a .nir file leaves open: a preset (nir, sinabs, snntorch, norse, spikingjelly), "
+    "key=value pairs that differ from it, or both: sinabs,spikes=one,v_min=-1.  [default: nir]",
+)
+@click.option(
+    "--readout",
+    default="spike-count",
+    show_default=True,
+    metavar="NAME",
+    help="What is scored: spike-count, membrane-mean or membrane-max.",
+)
+@click.option(
+    "--binary/--counts", default=True, help="Frames of 0 and 1, or counts of events.  [default: binary]"
+)
+@click.option("--cases", multiple=True, metavar="NAME", help="Run this case only; may be given again.")
+@click.option("--limit", type=click.IntRange(min=1), help="Use at most this many samples of each split.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Keep one record per case here; a run that was interrupted resumes from them.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the table.")
+def evaluate_command(**options: Any) -> int:
+    """Evaluate MODEL under a suite of attacks.
+
+    MODEL is a .nir file, or a folder with graph.json and weights.safetensors. The table gives, per case, the
+    robust accuracy with a 95 % interval, the accuracy under random edits of equal budget, and what the attack
+    changed and took. It goes to stdout, progress to stderr.
+    """
+    from art_spiking.cli.output import summary, table
+
+    request = Request(**options)
+    records = _run(request)
+    if request.as_json:
+        click.echo(json.dumps(summary(records), allow_nan=False))
+    else:
+        click.echo(table(records, width=min(100, max(80, shutil.get_terminal_size().columns))))
+    return _CASE_FAILED if any(record.status != "ok" for record in records) else 0
+
+
+def _run(request: Request) -> list[Record]:
+    from art_spiking.evaluate import Providers, Splits, prepare
+    from art_spiking.registry import catalogue, plugin_manager
+    from art_spiking.suites import load_suite
+
+    # What can be wrong cheaply is found first: names, then the folder, then the model, then the data.
+    manager = plugin_manager()
+    suite = load_suite(request.suite, catalogue("suites", manager))
+    cases = [suite.case(name) for name in request.cases] or list(suite.cases)
+    factory = catalogue("datasets", manager)[request.data].load()
+    if request.out is not None:
+        check_writable(request.out)
+    network = load_network(request)
+
+    def load(split: str, most: int | None) -> EventData:
+        limits = [limit for limit in (most, request.limit) if limit is not None]
+        grid = {"steps": request.steps, "dt_us": request.dt_us or network.dt_us, "binary": request.binary}
+        given = {name: value for name, value in grid.items() if value is not None}
+        data: EventData = factory(split, **given, data_dir=request.data_dir, limit=min(limits, default=None))
+        return data
+
+    splits = Splits(craft=load("train", suite.craft), test=load("test", suite.test))
+    setting = prepare(
+        classifier(network, splits.test, request.readout),
+        splits,
+        suite,
+        name=request.model.stem,
+        providers=Providers(catalogue("attacks", manager), catalogue("threats", manager)),
+        command=("art-spiking", *sys.argv[1:]),
+    )
+    return run_cases(setting, cases, request.out)
+
+
+def run_cases(setting: Setting, cases: list[Case], out: Path | None) -> list[Record]:
+    """Runs the cases that `out` does not hold yet, and returns the records of all, in order.
+
+    Raises:
+        InvalidInput: `out` holds a record of something else, or cannot be written.
+    """
+    from art_spiking.cli.output import brief
+    from art_spiking.evaluate import evaluate_case
+    from art_spiking.records import write_record
+
+    finished = {} if out is None else finished_records(setting, cases, out)
+    records = []
+    with _progress(len(cases), len(finished)) as advance:
+        for case in cases:
+            record = finished.get(case.name)
+            if record is None:
+                record = evaluate_case(setting, case)
+                if out is not None:
+                    write_record(record, out / f"{case.name}.json")
+                advance(brief(record))
+            records.append(record)
+    return records
+
+
+def finished_records(setting: Setting, cases: list[Case], out: Path) -> dict[str, Record]:
+    """The records of status "ok" that `out` holds of these cases, by name.
+
+    Raises:
+        InvalidInput: a record there belongs to another model, suite or data, or cannot be read.
+    """
+    from art_spiking.records import cell_key, read_record
+
+    finished = {}
+    for case in cases:
+        path = out / f"{case.name}.json"
+        if not path.exists():
+            continue
+        record = read_record(path)
+        if record.key() != cell_key(setting.model, setting.suite, case, (setting.craft, setting.test)):
+            raise InvalidInput(
+                f"the folder {out} holds the record of another model, suite or data",
+                found=f"{path.name}: {record.model.name}, {record.suite.name} {record.suite.version}, "
+                f"{record.test.samples} samples of {record.test.name}",
+                remedy="name another folder with --out, or remove that file",
+            )
+        if record.status == "ok":
+            finished[case.name] = record
+    return finished
+
+
+def load_network(request: Request) -> Any:
+    """The model as a SpikingNetwork.
+
+    Raises:
+        InvalidInput: there is no such file, it is no model, or semantics were given for a folder.
+        InvalidModel: it cannot be read, or holds what is not supported.
+    """
+    from art_spiking.network import SpikingNetwork
+
+    path = request.model
+    if not path.exists():
+        raise InvalidInput(
+            "no such model",
+            asked=path,
+            accepted="a .nir file, or a folder with graph.json and weights.safetensors",
+        )
+    if path.is_dir():
+        from art_spiking.model_files import load_model
+
+        if request.semantics is not None:
+            raise InvalidInput(
+                "a model folder states its own semantics",
+                asked=f"--semantics {request.semantics}",
+                remedy="leave --semantics out, or evaluate the .nir file",
+            )
+        return load_model(path)
+    return SpikingNetwork.from_nir(path, semantics=parse_semantics(request.semantics), dt_us=request.dt_us)
+
+
+def parse_semantics(text: str | None) -> NeuronSemantics:
+    """Semantics from a preset's name, key=value pairs that differ from it, or both, joined by commas.
+
+    Raises:
+        UnknownName: no such preset.
+        InvalidInput: an unknown key, or a value that does not fit.
+    """
+    from art_spiking.neurons import NeuronSemantics
+
+    parts = [part.strip() for part in (text or "nir").split(",") if part.strip()]
+    preset = parts.pop(0) if parts and "=" not in parts[0] else "nir"
+    base = NeuronSemantics.preset(preset).to_dict()
+    changes: dict[str, Any] = {}
+    for part in parts:
+        key, separator, value = (piece.strip() for piece in part.partition("="))
+        if not separator or key not in base:
+            raise InvalidInput(
+                "semantics are a preset and key=value pairs", found=part, accepted=", ".join(base)
+            )
+        changes[key] = _clamp(value) if key == "v_min" else value
+    return NeuronSemantics.from_dict(base | changes)
+
+
+def _clamp(text: str) -> float | str | None:
+    """A lower clamp as written; text that is no number is left for the semantics to refuse."""
+    if text.lower() == "none":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def classifier(network: Any, data: EventData, readout: str) -> SpikingClassifier:
+    """The network as an ART classifier of samples like these.
+
+    Raises:
+        InvalidInput: the network does not take such samples.
+    """
+    from art_spiking.estimators import SpikingClassifier
+
+    return SpikingClassifier(network, input_shape=tuple(data.grid.shape), readout=readout)
+
+
+def check_writable(out: Path) -> None:
+    """Fails before the work, not after it.
+
+    Raises:
+        InvalidInput: the folder cannot be made, or nothing can be written there.
+    """
+    import tempfile
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise InvalidInput(
+            "records cannot be kept in that folder",
+            asked=f"--out {out}",
+            found=error.strerror or error,
+            remedy="name a folder that can be written",
+        ) from error
+
+
+@contextmanager
+def _progress(total: int, done: int) -> Iterator[Any]:
+    """A bar with a time estimate on a terminal; else a line per finished case. All on stderr."""
+    if done:
+        click.echo(f"resuming: {done} of {total} cases are done", err=True)
+    if not sys.stderr.isatty():
+        yield lambda text: click.echo(text, err=True)
+        return
+    from tqdm import tqdm
+
+    with tqdm(total=total, initial=done, unit="case", file=sys.stderr, dynamic_ncols=True) as bar:
+
+        def advance(text: str) -> None:
+            bar.set_postfix_str(text, refresh=False)
+            bar.update()
+
+        yield advance
