@@ -48,7 +48,9 @@ def scan(
     """
     if current.dim() < 3:
         raise InvalidInput(
-            "a scan needs batch, time and features", found=f"shape {tuple(current.shape)}", accepted="(N, T, *F)"
+            "a scan needs batch, time and features",
+            found=f"shape {tuple(current.shape)}",
+            accepted="(N, T, *F)",
         )
     features = tuple(current.shape[2:])
     for name, value in c.tensors().items():

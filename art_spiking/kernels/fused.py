@@ -35,7 +35,12 @@ class _Plan(NamedTuple):
 
 
 def fused_scan(
-    current: Tensor, c: Coefficients, semantics: NeuronSemantics, surrogate: Surrogate, *, membrane: bool = False
+    current: Tensor,
+    c: Coefficients,
+    semantics: NeuronSemantics,
+    surrogate: Surrogate,
+    *,
+    membrane: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
     """`neurons.step` over the time axis in one compiled pass, with a backward pass derived by hand.
 
@@ -75,7 +80,11 @@ def _inverse(axes: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _plan(
-    c: Coefficients, semantics: NeuronSemantics, surrogate: Surrogate, axes: tuple[int, ...], features: torch.Size
+    c: Coefficients,
+    semantics: NeuronSemantics,
+    surrogate: Surrogate,
+    axes: tuple[int, ...],
+    features: torch.Size,
 ) -> _Plan:
     tensors = c.tensors()
     dtype = c.decay.dtype

@@ -165,7 +165,17 @@ def forward(x, spikes, potentials, parameters, numbers, flags, span):  # type: i
         state[:3] = 0
         for t in range(steps):
             _integrate(
-                x[sample, t, first:], current, potential, past, rows, n, numbers[0], synapse, reset, u, candidate
+                x[sample, t, first:],
+                current,
+                potential,
+                past,
+                rows,
+                n,
+                numbers[0],
+                synapse,
+                reset,
+                u,
+                candidate,
             )
             _fire(u, rows[6], rows[7], n, several, strict, fired)
             _reset(u, fired, rows[6], rows[3], n, reset, potential)
@@ -212,7 +222,16 @@ def backward(x, by_spikes, by_potentials, by_x, parameters, numbers, flags, span
         for t in range(steps):
             tt = t if candidates.shape[0] > 1 else 0
             _integrate(
-                x[sample, t, first:], current, potential, past, rows, n, numbers[0], synapse, reset, u[t],
+                x[sample, t, first:],
+                current,
+                potential,
+                past,
+                rows,
+                n,
+                numbers[0],
+                synapse,
+                reset,
+                u[t],
                 candidates[tt],
             )
             _fire(u[t], threshold, least, n, several, strict, fired)

@@ -11,7 +11,12 @@ from art_spiking.surrogates import Surrogate
 
 
 def reference_scan(
-    current: Tensor, c: Coefficients, semantics: NeuronSemantics, surrogate: Surrogate, *, membrane: bool = False
+    current: Tensor,
+    c: Coefficients,
+    semantics: NeuronSemantics,
+    surrogate: Surrogate,
+    *,
+    membrane: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
     """`neurons.step` over the time axis; see `kernels.scan`."""
     if current.shape[1] == 0:

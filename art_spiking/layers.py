@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: MIT
+"""The layers of a spiking network: frame layers that know no time, and neuron layers that scan it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from art_spiking import neurons
+from art_spiking.graphs import NodeSpec
+from art_spiking.kernels import Backend, scan
+from art_spiking.neurons import Coefficients, NeuronSemantics
+from art_spiking.surrogates import Surrogate
+
+
+class Layer(nn.Module, ABC):
+    """One node of a graph as a module.
+
+    Attributes:
+        spec: The node that it was made from. Weights may have been trained since; see `node`.
+    """
+
+    def __init__(self, spec: NodeSpec) -> None:
+        """Keeps the node; subclasses add what it holds as parameters or buffers."""
+        super().__init__()
+        self.spec = spec
+
+    def node(self) -> NodeSpec:
+        """The node with the weights as they are now; unchanged ones keep the precision they came in."""
+        arrays = dict(self.spec.arrays)
+        for name, parameter in self.named_parameters(recurse=False):
+            value = parameter.detach().cpu().numpy()
+            if not np.array_equal(value, arrays[name].astype(np.float32)):
+                arrays[name] = value
+        return NodeSpec(self.spec.type, self.spec.attributes, arrays)
+
+    def _own_weights(self) -> None:
+        for name, array in self.spec.arrays.items():
+            self.register_parameter(name, nn.Parameter(torch.tensor(array, dtype=torch.float32)))
+
+
+class FrameLayer(Layer):
+    """A layer that treats every time step alike: (M, *F) to (M, *G), M being any number of frames."""
+
+    @abstractmethod
+    def forward(self, frames: Tensor) -> Tensor:
+        """The layer's output for frames (M, *F)."""
+
+
+class Convolution(FrameLayer):
+    """NIR's Conv1d and Conv2d: correlation with `weight` plus `bias`."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, spec: NodeSpec) -> None:
+        """Owns weight and bias."""
+        super().__init__(spec)
+        self._own_weights()
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """(M, C, L) or (M, C, H, W) to the same with other sizes."""
+        convolve = functional.conv1d if self.spec.type == "Conv1d" else functional.conv2d
+        options = {name: self.spec.attributes[name] for name in ("stride", "padding", "dilation", "groups")}
+        result: Tensor = convolve(frames, self.weight, self.bias, **options)  # type: ignore[arg-type]
+        return result
+
+
+class Dense(FrameLayer):
+    """NIR's Affine and Linear: `weight` x, plus `bias` if there is one."""
+
+    weight: Tensor
+
+    def __init__(self, spec: NodeSpec) -> None:
+        """Owns weight and bias."""
+        super().__init__(spec)
+        self._own_weights()
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """(M, I) to (M, O)."""
+        bias = self.bias if self.spec.type == "Affine" else None
+        return functional.linear(frames, self.weight, bias)
+
+
+class Scale(FrameLayer):
+    """NIR's Scale: elementwise product with `scale`."""
+
+    scale: Tensor
+
+    def __init__(self, spec: NodeSpec) -> None:
+        """Owns scale."""
+        super().__init__(spec)
+        self._own_weights()
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """(M, *F) to the same shape."""
+        return frames * self.scale
+
+
+class Pooling(FrameLayer):
+    """NIR's SumPool2d and AvgPool2d; the padding counts as zeros.
+
+    The sum's gradient is the true one, or, as `NeuronSemantics.pool_gradient` "lp" asks, that of
+    torch.nn.LPPool2d(norm_type=1), by which frameworks import the node: the same, but zero for silent windows.
+    """
+
+    def __init__(self, spec: NodeSpec, pool_gradient: str) -> None:
+        """Takes the kind of gradient beside the node."""
+        super().__init__(spec)
+        self.pool_gradient = pool_gradient
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """(M, C, H, W) to (M, C, H', W')."""
+        kernel, stride, padding = (self.spec.attributes[k] for k in ("kernel_size", "stride", "padding"))
+        if self.spec.type == "AvgPool2d":
+            return functional.avg_pool2d(frames, kernel, stride, padding)  # type: ignore[arg-type]
+        total = functional.avg_pool2d(frames, kernel, stride, padding, divisor_override=1)  # type: ignore[arg-type]
+        if self.pool_gradient == "lp":
+            return torch.where(total == 0, torch.zeros_like(total), total)
+        return total
+
+
+class Flattening(FrameLayer):
+    """NIR's Flatten; its dimensions count from the first after batch and time."""
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """(M, *F) to (M, *G) with the dimensions merged."""
+        first, last = (self.spec.attributes[name] for name in ("start_dim", "end_dim"))
+        sides = frames.dim() - 1
+        start, end = (int(d) % sides + 1 for d in (first, last))  # type: ignore[arg-type]
+        return frames.flatten(start, end)
+
+
+class NeuronLayer(Layer):
+    """A layer of IF, LIF, CubaLIF, LI or Threshold neurons, run over all time steps by one scan.
+
+    Its parameters are buffers: they are part of the model, and nothing here trains them.
+    """
+
+    def __init__(
+        self, spec: NodeSpec, semantics: NeuronSemantics, surrogate: Surrogate, dt_us: float | None
+    ) -> None:
+        """Works out the coefficients under the semantics, and rounds them to float32."""
+        super().__init__(spec)
+        self.semantics = semantics
+        self.surrogate = surrogate
+        self.backend: Backend = "auto"
+        kind = getattr(neurons, spec.type)
+        arrays = {name: torch.tensor(array) for name, array in spec.arrays.items()}
+        c = neurons.coefficients(kind(**arrays), semantics, dt_us).map(lambda t: _single(t).float())
+        self._names = tuple(c.tensors())
+        self.stateless, self.fires = c.stateless, c.fires
+        for name, value in c.tensors().items():
+            self.register_buffer(name, value, persistent=False)
+
+    @property
+    def coefficients(self) -> Coefficients:
+        """The coefficients, in the module's own type and on its device."""
+        tensors = {name: getattr(self, name) for name in self._names}
+        return Coefficients(**tensors, stateless=self.stateless, fires=self.fires)
+
+    def forward(self, current: Tensor, *, membrane: bool = False) -> tuple[Tensor, Tensor | None]:
+        """Output (N, T, *F) for input (N, T, *F), and the potentials if asked; see `kernels.scan`."""
+        return scan(
+            current,
+            self.coefficients,
+            self.semantics,
+            self.surrogate,
+            membrane=membrane,
+            backend=self.backend,
+        )
+
+
+def _single(value: Tensor) -> Tensor:
+    """One element in the place of many equal ones."""
+    value = value.contiguous()
+    first = value.reshape(-1)[:1]
+    return first if bool((value == first).all()) else value
+
+
+FRAME_LAYERS: Mapping[str, Callable[[NodeSpec], FrameLayer]] = MappingProxyType(
+    {
+        "Conv1d": Convolution,
+        "Conv2d": Convolution,
+        "Affine": Dense,
+        "Linear": Dense,
+        "Scale": Scale,
+        "Flatten": Flattening,
+    }
+)
+NEURON_TYPES = ("IF", "LIF", "CubaLIF", "LI", "Threshold")
+
+
+def make_layer(
+    spec: NodeSpec, semantics: NeuronSemantics, surrogate: Surrogate, dt_us: float | None
+) -> FrameLayer | NeuronLayer:
+    """The layer of a node other than Input and Output."""
+    if spec.type in NEURON_TYPES:
+        return NeuronLayer(spec, semantics, surrogate, dt_us)
+    if spec.type in ("SumPool2d", "AvgPool2d"):
+        return Pooling(spec, semantics.pool_gradient)
+    return FRAME_LAYERS[spec.type](spec)

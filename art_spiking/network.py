@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: MIT
+"""A feed-forward spiking network, run layer by layer over all time steps; nothing is kept between calls."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import Tensor, nn
+
+from art_spiking.building import LayerPlan, plan_graph
+from art_spiking.errors import InvalidInput, InvalidModel
+from art_spiking.graphs import GraphSpec
+from art_spiking.layers import FrameLayer, NeuronLayer, Pooling, make_layer
+from art_spiking.neurons import NeuronSemantics
+from art_spiking.nir_graphs import graph_from_nir, read_nir
+from art_spiking.surrogates import Atan, Surrogate
+
+if TYPE_CHECKING:
+    import nir
+
+# Frames in flight: a share of the batch whose layers stay in the cache. Measured on two CPU cores with the
+# community N-MNIST network; see benchmarks/gradient.py.
+_FRAMES_AT_ONCE = 256
+
+_AXES = {1: "F", 2: "C, L", 3: "C, H, W"}
+
+
+class SpikingNetwork(nn.Module):
+    """A chain of layers from a graph, under stated neuron semantics.
+
+    Weights are parameters, which `requires_grad` as any module's; neuron parameters are not trained. All is
+    float32 unless the module is moved to another type; inputs are cast to it.
+
+    Attributes:
+        semantics: What the graph leaves open; part of the model's identity.
+        surrogate: The derivative of the spike in the backward pass.
+        dt_us: Length of a time step in µs, or None if no neuron has a time constant and none was stated.
+        input_shape: Shape of the input in one step, such as (C, H, W).
+        output_shape: Shape of the output in one step, such as (K,).
+        node_names: Names of the layers in the order of the computation.
+    """
+
+    def __init__(
+        self,
+        graph: GraphSpec,
+        *,
+        semantics: NeuronSemantics | str = "nir",
+        dt_us: float | None = None,
+        surrogate: Surrogate | None = None,
+    ) -> None:
+        """Makes the layers of a graph.
+
+        Args:
+            graph: The network's nodes, edges and arrays.
+            semantics: What the graph leaves open, or the name of a preset.
+            dt_us: Length of a time step in µs; LIF, CubaLIF and LI need it.
+            surrogate: The derivative of the spike; by default `Atan()`.
+
+        Raises:
+            UnknownName: There is no such preset.
+            InvalidInput: dt_us is needed and missing, or too long for the semantics.
+        """
+        super().__init__()
+        self.semantics = NeuronSemantics.preset(semantics) if isinstance(semantics, str) else semantics
+        self.surrogate = Atan() if surrogate is None else surrogate
+        self.dt_us = dt_us
+        chain = graph.chain()
+        shapes = graph.shapes()
+        self.node_names = chain[1:-1]
+        self.input_shape = shapes[chain[0]]
+        self.output_shape = shapes[chain[-2]]
+        self._graph = graph
+        self.layers = nn.ModuleList(self._make_layer(name) for name in self.node_names)
+
+    @classmethod
+    def from_graph(
+        cls, graph: GraphSpec, *, semantics: NeuronSemantics | str = "nir", dt_us: float | None = None
+    ) -> SpikingNetwork:
+        """The network of a graph; see the constructor."""
+        return cls(graph, semantics=semantics, dt_us=dt_us)
+
+    @classmethod
+    def from_nir(
+        cls,
+        source: str | os.PathLike[str] | nir.NIRGraph,
+        *,
+        semantics: NeuronSemantics | str = "nir",
+        dt_us: float | None = None,
+    ) -> SpikingNetwork:
+        """The network of a `.nir` file, or of a graph of the nir package.
+
+        Args:
+            source: Path of a file, which is read without being trusted, or a graph.
+            semantics: What the graph leaves open, or the name of a preset.
+            dt_us: Length of a time step in µs; LIF, CubaLIF and LI need it.
+
+        Raises:
+            InvalidModel: The file is not safe to read or damaged, or the graph is not one that can be run.
+        """
+        graph = read_nir(source) if isinstance(source, str | os.PathLike) else graph_from_nir(source)
+        return cls(graph, semantics=semantics, dt_us=dt_us)
+
+    @classmethod
+    def sequential(
+        cls,
+        input_shape: tuple[int, ...],
+        layers: Sequence[LayerPlan],
+        *,
+        semantics: NeuronSemantics | str = "nir",
+        dt_us: float | None = None,
+        generator: torch.Generator,
+    ) -> SpikingNetwork:
+        """A new network with random weights, to be trained.
+
+        Args:
+            input_shape: Shape of the input in one step, such as (2, 34, 34).
+            layers: Plans from `art_spiking.building`, first layer first.
+            semantics: What the neurons do in discrete time, or the name of a preset.
+            dt_us: Length of a time step in µs; neurons with a time constant need it.
+            generator: Draws the weights.
+
+        Raises:
+            InvalidModel: Layers that do not fit on each other.
+        """
+        return cls(plan_graph(input_shape, layers, generator), semantics=semantics, dt_us=dt_us)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Output of the last node (N, T, *output_shape) for spikes x (N, T, *input_shape).
+
+        Spikes where the last neurons fire, the membrane potential where they are leaky integrators.
+
+        Raises:
+            InvalidInput: x has other axes.
+        """
+        return _cat([self._last(part) for part in self._parts(x)])
+
+    def membrane(self, x: Tensor) -> Tensor:
+        """Potential of the last neuron layer before its reset, (N, T, *shape), for x as in `forward`.
+
+        Raises:
+            InvalidInput: x has other axes.
+            InvalidModel: The network has no neurons.
+        """
+        last = self._neuron_places()[-1]
+        parts = []
+        for part in self._parts(x):
+            for place, _, potential in self._walk(part, membrane_of=last):
+                if place == last:
+                    parts.append(cast(Tensor, potential))
+                    break
+        return _cat(parts)
+
+    def activity(self, x: Tensor) -> dict[str, Tensor]:
+        """Outputs of every neuron layer, (N, T, *shape) by node name, for x as in `forward`.
+
+        Raises:
+            InvalidInput: x has other axes.
+        """
+        parts: dict[str, list[Tensor]] = {self.node_names[place]: [] for place in self._neuron_places()}
+        for part in self._parts(x):
+            for place, output, _ in self._walk(part):
+                if isinstance(self.layers[place], NeuronLayer):
+                    parts[self.node_names[place]].append(output)
+        return {name: _cat(outputs) for name, outputs in parts.items()}
+
+    def with_surrogate(self, surrogate: Surrogate) -> SpikingNetwork:
+        """The same network, sharing its weights, with another derivative of the spike."""
+        return self._view(self.semantics, surrogate)
+
+    def with_semantics(self, semantics: NeuronSemantics | str) -> SpikingNetwork:
+        """Another network over the same weights: its neurons, or its pooling's gradient, behave differently."""
+        chosen = NeuronSemantics.preset(semantics) if isinstance(semantics, str) else semantics
+        return self._view(chosen, self.surrogate)
+
+    def to_graph(self) -> GraphSpec:
+        """The graph with the weights as they are now."""
+        nodes = dict(self._graph.nodes)
+        for name, layer in zip(self.node_names, self._all_layers(), strict=True):
+            nodes[name] = layer.node()
+        return GraphSpec(nodes, self._graph.edges, self._graph.metadata)
+
+    def digest(self) -> str:
+        """The model's identity, "sha256:...", of graph, weights, semantics and dt_us; not of the surrogate."""
+        stated = {
+            "graph": self.to_graph().digest(),
+            "semantics": self.semantics.to_dict(),
+            "dt_us": self.dt_us,
+        }
+        text = json.dumps(stated, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+    def extra_repr(self) -> str:
+        """What is not said by the layers."""
+        return f"semantics={self.semantics}, dt_us={self.dt_us}, surrogate={self.surrogate}"
+
+    def _make_layer(self, name: str) -> FrameLayer | NeuronLayer:
+        try:
+            return make_layer(self._graph.nodes[name], self.semantics, self.surrogate, self.dt_us)
+        except InvalidInput as error:
+            raise InvalidInput(
+                f"node '{name}' ({self._graph.nodes[name].type}): {error.what}",
+                asked=error.asked,
+                found=error.found,
+                accepted=error.accepted,
+                remedy=error.remedy,
+            ) from error
+
+    def _view(self, semantics: NeuronSemantics, surrogate: Surrogate) -> SpikingNetwork:
+        view = SpikingNetwork.__new__(SpikingNetwork)
+        nn.Module.__init__(view)
+        for name in ("dt_us", "node_names", "input_shape", "output_shape", "_graph"):
+            setattr(view, name, getattr(self, name))
+        view.semantics, view.surrogate = semantics, surrogate
+        like = self._like()
+        view.layers = nn.ModuleList(
+            view._make_layer(name).to(like.device, like.dtype)
+            if isinstance(layer, NeuronLayer | Pooling)
+            else layer
+            for name, layer in zip(self.node_names, self.layers, strict=True)
+        )
+        view.train(self.training)
+        return view
+
+    def _all_layers(self) -> list[FrameLayer | NeuronLayer]:
+        return [cast("FrameLayer | NeuronLayer", layer) for layer in self.layers]
+
+    def _neuron_places(self) -> list[int]:
+        places = [k for k, layer in enumerate(self.layers) if isinstance(layer, NeuronLayer)]
+        if not places:
+            raise InvalidModel(
+                "the network has no neurons",
+                found=", ".join(self.node_names) or "no nodes",
+                accepted="IF, LIF, ...",
+            )
+        return places
+
+    def _like(self) -> Tensor:
+        """A tensor of the module's type and device."""
+        return next((t for t in (*self.parameters(), *self.buffers())), torch.zeros(()))
+
+    def _parts(self, x: Tensor) -> Iterator[Tensor]:
+        """The input, checked and cast, in shares of few enough frames; one empty share if there are none."""
+        axes = ", ".join(("N", "T", _AXES.get(len(self.input_shape), "*F")))
+        expected = f"({axes}) = (N, T, {', '.join(map(str, self.input_shape))})"
+        if not isinstance(x, Tensor):
+            raise InvalidInput(
+                "the network takes a tensor",
+                found=type(x).__name__,
+                accepted=expected,
+                remedy="use torch.as_tensor",
+            )
+        if tuple(x.shape[2:]) != self.input_shape or x.dim() < 3:
+            raise InvalidInput("the input does not fit the network", found=tuple(x.shape), accepted=expected)
+        x = x.to(self._like().dtype)
+        size = max(1, _FRAMES_AT_ONCE // max(1, x.shape[1]))
+        yield from x.split(size) if len(x) > size else (x,)
+
+    def _walk(
+        self, x: Tensor, *, membrane_of: int | None = None
+    ) -> Iterator[tuple[int, Tensor, Tensor | None]]:
+        """Place, output (N, T, *F) and, for one layer, potential, of one layer after the other."""
+        batch = x.shape[:2]
+        frames = x.flatten(0, 1)
+        if frames.dim() == 4:
+            # Convolutions are faster so, and every layer keeps it.
+            frames = frames.contiguous(memory_format=torch.channels_last)
+        for place, layer in enumerate(self._all_layers()):
+            potential = None
+            if isinstance(layer, NeuronLayer):
+                output, potential = layer(frames.unflatten(0, batch), membrane=place == membrane_of)
+                frames = output.flatten(0, 1)
+            else:
+                frames = layer(frames)
+            yield place, frames.unflatten(0, batch), potential
+
+    def _last(self, x: Tensor) -> Tensor:
+        output = x
+        for _, output, _ in self._walk(x):
+            pass
+        return output
+
+
+def _cat(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
