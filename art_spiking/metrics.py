@@ -113,6 +113,18 @@ def attack_success(labels: Classes, clean: Classes, adversarial: Classes) -> Sha
     return share_of(fooled(labels, clean, adversarial)[attackable])
 
 
+def target_rate(labels: Classes, adversarial: Classes, target: int) -> Share:
+    """The share of the samples of other classes that are taken for the target.
+
+    Raises:
+        InvalidInput: every sample is of the target class.
+    """
+    others = np.asarray(labels) != target
+    if not others.any():
+        raise InvalidInput("no sample is of another class than the target", found=f"target {target}")
+    return share_of((np.asarray(adversarial) == target)[others])
+
+
 def worst_case(labels: Classes, clean: Classes, adversarial: Sequence[Classes]) -> Mask:
     """Which samples are right without an attack and under every one of them, (N,).
 

@@ -101,7 +101,7 @@ def run(arguments: Sequence[str], *, commands: Catalogue | None = None) -> int:
             error.show()
             return USAGE
         except (KeyboardInterrupt, click.Abort):
-            click.echo("\ninterrupted; run the same command again to resume", err=True)
+            click.echo("interrupted", err=True)
             return INTERRUPTED
         except ArtSpikingError as error:
             click.echo(f"error: {error}", err=True)

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from art_spiking.datasets import EventData
     from art_spiking.estimators import SpikingClassifier
     from art_spiking.evaluate import Setting
+    from art_spiking.network import SpikingNetwork
     from art_spiking.neurons import NeuronSemantics
     from art_spiking.records import Record
-    from art_spiking.suites import Case, Suite
+    from art_spiking.suites import Case
 
 _CASE_FAILED = 1
 
@@ -68,9 +69,7 @@ class Request:
     metavar="NAME",
     help="What is scored: spike-count, membrane-mean or membrane-max.",
 )
-@click.option(
-    "--binary/--counts", default=True, help="Frames of 0 and 1, or counts of events.  [default: binary]"
-)
+@click.option("--binary/--counts", default=True, help="Frames of 0 and 1 (the default), or event counts.")
 @click.option("--cases", multiple=True, metavar="NAME", help="Run this case only; may be given again.")
 @click.option("--limit", type=click.IntRange(min=1), help="Use at most this many samples of each split.")
 @click.option(
@@ -109,11 +108,12 @@ def _run(request: Request) -> list[Record]:
     factory = catalogue("datasets", manager)[request.data].load()
     if request.out is not None:
         check_writable(request.out)
-    network = load_network(request)
+    network, steps = load_network(request)
 
     def load(split: str, most: int | None) -> EventData:
         limits = [limit for limit in (most, request.limit) if limit is not None]
-        grid = {"steps": request.steps, "dt_us": request.dt_us or network.dt_us, "binary": request.binary}
+        dt_us = request.dt_us if network.dt_us is None else round(network.dt_us)
+        grid = {"steps": request.steps or steps, "dt_us": dt_us, "binary": request.binary}
         given = {name: value for name, value in grid.items() if value is not None}
         data: EventData = factory(split, **given, data_dir=request.data_dir, limit=min(limits, default=None))
         return data
@@ -141,8 +141,8 @@ def run_cases(setting: Setting, cases: list[Case], out: Path | None) -> list[Rec
     from art_spiking.records import write_record
 
     finished = {} if out is None else finished_records(setting, cases, out)
-    records = []
-    with _progress(len(cases), len(finished)) as advance:
+    records: list[Record] = []
+    with _progress(len(cases), len(finished)) as advance, _told_when_interrupted(records, out):
         for case in cases:
             record = finished.get(case.name)
             if record is None:
@@ -180,8 +180,8 @@ def finished_records(setting: Setting, cases: list[Case], out: Path) -> dict[str
     return finished
 
 
-def load_network(request: Request) -> Any:
-    """The model as a SpikingNetwork.
+def load_network(request: Request) -> tuple[SpikingNetwork, int | None]:
+    """The model, and the number of time steps it was trained with if its files say so.
 
     Raises:
         InvalidInput: there is no such file, it is no model, or semantics were given for a folder.
@@ -197,7 +197,7 @@ def load_network(request: Request) -> Any:
             accepted="a .nir file, or a folder with graph.json and weights.safetensors",
         )
     if path.is_dir():
-        from art_spiking.model_files import load_model
+        from art_spiking.model_files import read_model
 
         if request.semantics is not None:
             raise InvalidInput(
@@ -205,8 +205,17 @@ def load_network(request: Request) -> Any:
                 asked=f"--semantics {request.semantics}",
                 remedy="leave --semantics out, or evaluate the .nir file",
             )
-        return load_model(path)
-    return SpikingNetwork.from_nir(path, semantics=parse_semantics(request.semantics), dt_us=request.dt_us)
+        stored = read_model(path)
+        if request.dt_us not in (None, stored.dt_us):
+            raise InvalidInput(
+                "a model folder states its own time step",
+                asked=f"--dt-us {request.dt_us}",
+                found=f"dt_us = {stored.dt_us:g}",
+                remedy="leave --dt-us out",
+            )
+        return stored.network(), stored.steps
+    semantics = parse_semantics(request.semantics)
+    return SpikingNetwork.from_nir(path, semantics=semantics, dt_us=request.dt_us), None
 
 
 def parse_semantics(text: str | None) -> NeuronSemantics:
@@ -242,7 +251,7 @@ def _clamp(text: str) -> float | str | None:
         return text
 
 
-def classifier(network: Any, data: EventData, readout: str) -> SpikingClassifier:
+def classifier(network: SpikingNetwork, data: EventData, readout: str) -> SpikingClassifier:
     """The network as an ART classifier of samples like these.
 
     Raises:
@@ -272,6 +281,19 @@ def check_writable(out: Path) -> None:
             found=error.strerror or error,
             remedy="name a folder that can be written",
         ) from error
+
+
+@contextmanager
+def _told_when_interrupted(records: list[Record], out: Path | None) -> Iterator[None]:
+    """Says on ctrl-C what is kept; the exception passes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        kept = "nothing is kept; give --out to keep finished cases"
+        if out is not None:
+            kept = f"{len(records)} finished cases are kept in {out}; the same command goes on from there"
+        click.echo(f"\ninterrupted: {kept}", err=True)
+        raise
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from art_spiking.metrics import (
     fooled,
     share_of,
     summarise_edits,
+    target_rate,
     worst_case,
 )
 from art_spiking.records import Flag, Record
@@ -79,7 +80,7 @@ def _heading(record: Record) -> list[str]:
     lines = [
         f"model      {record.model.name} ({record.model.digest[:19]}), readout {record.model.readout}",
         f"semantics  {semantics or 'as the module defines them'}",
-        f"data       {record.test.name}, {record.test.samples} test and {record.craft.samples} craft samples, "
+        f"data       {record.test.name}, {record.test.samples} test, {record.craft.samples} craft samples, "
         f"{grid['steps']} steps of {grid['dt_us']} µs, {kind}",
         f"suite      {record.suite.name} {record.suite.version} ({record.suite.digest[:19]})",
         f"clean      accuracy {_share_text(clean)}",
@@ -114,6 +115,10 @@ def _closing(records: Sequence[Record], width: int) -> list[str]:
     lines = []
     if worst is not None:
         lines.append(f"worst case over {_count(scored, 'attack')}, per sample: {_share_text(worst)}")
+    for record in records:
+        if record.case.target is not None and record.status == "ok":
+            reached = target_rate(record.labels, record.adversarial, record.case.target)
+            lines.append(f"{record.case.name} reached class {record.case.target}: {_share_text(reached)}")
     if scored < len(records):
         lines.append(f"{_count(len(records) - scored, 'case')} of {len(records)} gave no number")
     for flag, names in _flags(records):

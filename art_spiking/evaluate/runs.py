@@ -35,6 +35,20 @@ _TRACEBACK_FRAMES = 12
 
 
 @dataclass(frozen=True)
+class _Asked:
+    """An attack by name with its parameters, and the class it is to reach, if any."""
+
+    attack: str
+    parameters: dict[str, Any]
+    seed: int
+    target: int | None = None
+
+    def classes(self, y: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """What the attack gets as y, (N,): the labels, or the target."""
+        return y.copy() if self.target is None else np.full_like(y, self.target)
+
+
+@dataclass(frozen=True)
 class _Run:
     """What one attack returned and what it took; queries are per sample that the attack worked on."""
 
@@ -99,7 +113,8 @@ def evaluate_case(setting: Setting, case: Case, *, on_adversarial: OnAdversarial
 def _attack_and_score(setting: Setting, case: Case, started: str) -> tuple[Record, SpikeArray | None]:
     data = setting.splits.test
     threat = build_threat(case.threat, setting.providers.threats, dt_us=data.grid.dt_us)
-    run = _run_attack(setting, case.attack, case.parameters, threat, case.seed)
+    parameters = case.parameters if case.target is None else {**case.parameters, "targeted": True}
+    run = _run_attack(setting, _Asked(case.attack, parameters, case.seed, case.target), threat)
     queries = {"forwards": run.forwards, "backwards": run.backwards, "wall_seconds": run.seconds}
     broken = adversarial_flags(run.x_adv, data.x, threat, binary=data.grid.binary)
     if broken:
@@ -123,21 +138,19 @@ def _attack_and_score(setting: Setting, case: Case, started: str) -> tuple[Recor
     return record, x_adv
 
 
-def _run_attack(
-    setting: Setting, name: str, parameters: dict[str, Any], threat: ThreatModel, seed: int
-) -> _Run:
-    factory = setting.providers.attacks[name].load()
+def _run_attack(setting: Setting, asked: _Asked, threat: ThreatModel) -> _Run:
+    factory = setting.providers.attacks[asked.attack].load()
     estimator = copy.deepcopy(setting.estimator)
     craft, test = setting.splits.craft, setting.splits.test
     start = time.perf_counter()
-    with _seeded(seed), estimator.counting() as count:
-        attack = factory(estimator, threat, **parameters, seed=seed)
+    with _seeded(asked.seed), estimator.counting() as count:
+        attack = factory(estimator, threat, **asked.parameters, seed=asked.seed)
         if getattr(attack, "universal", False):
-            perturbation = attack.fit(craft.x.copy(), craft.y.copy())
-            x_adv = perturbation.apply(test.x.copy(), seed=seed)
+            perturbation = attack.fit(craft.x.copy(), asked.classes(craft.y))
+            x_adv = perturbation.apply(test.x.copy(), seed=asked.seed)
             samples = len(craft.y)
         else:
-            x_adv = attack.generate(test.x.copy(), test.y.copy())
+            x_adv = attack.generate(test.x.copy(), asked.classes(test.y))
             samples = len(test.y)
     seconds = time.perf_counter() - start
     return _Run(x_adv, count.forwards / samples, count.backwards / samples, seconds)
@@ -150,7 +163,7 @@ def _run_control(
     if case.control is None:
         return (), Costs(), ()
     data = setting.splits.test
-    run = _run_attack(setting, case.control.attack, case.control.parameters, threat, case.seed)
+    run = _run_attack(setting, _Asked(case.control.attack, case.control.parameters, case.seed), threat)
     broken = adversarial_flags(run.x_adv, data.x, threat, binary=data.grid.binary)
     if broken:
         text = f"the control {case.control.attack} is not valid: {broken[0].text}"

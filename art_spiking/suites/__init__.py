@@ -35,7 +35,8 @@ class Case(BaseModel):
     """An attack, a threat model and a seed.
 
     `threat` names its `kind`, as registered, beside that kind's own parameters. `parameters` are the attack's
-    hyper-parameters; what is left out takes the attack's default.
+    hyper-parameters; what is left out takes the attack's default. With a `target`, the attack is targeted: it
+    wins where samples of the other classes are taken for that class.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -45,7 +46,17 @@ class Case(BaseModel):
     threat: dict[str, JsonValue]
     parameters: dict[str, JsonValue] = Field(default_factory=dict)
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    target: Annotated[int, Field(ge=0)] | None = None
     control: Control | None = None
+
+    @field_validator("parameters")
+    @classmethod
+    def _host_sets(cls, parameters: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        # An attack that was told one target and scored by another is a known way to a wrong number.
+        for name, instead in (("targeted", "target"), ("seed", "seed")):
+            if name in parameters:
+                raise ValueError(f"'{name}' is not a parameter here; write {instead} = <number> in the case")
+        return parameters
 
     @field_validator("threat")
     @classmethod
