@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -158,7 +159,7 @@ def plan_graph(
         shape = after if isinstance(after, tuple) else shape
     nodes["output"] = NodeSpec("Output", {"shape": shape})
     names = list(nodes)
-    return GraphSpec(nodes, tuple(zip(names[:-1], names[1:], strict=True)))
+    return GraphSpec(nodes, tuple(itertools.pairwise(names)))
 
 
 def _random(shape: Shape, gain: float, generator: torch.Generator) -> Array:

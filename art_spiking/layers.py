@@ -80,12 +80,12 @@ class Dense(FrameLayer):
     def __init__(self, spec: NodeSpec) -> None:
         """Owns weight and bias."""
         super().__init__(spec)
+        self.has_bias = spec.type == "Affine"
         self._own_weights()
 
     def forward(self, frames: Tensor) -> Tensor:
         """(M, I) to (M, O)."""
-        bias = self.bias if self.spec.type == "Affine" else None
-        return functional.linear(frames, self.weight, bias)
+        return functional.linear(frames, self.weight, self.get_parameter("bias") if self.has_bias else None)
 
 
 class Scale(FrameLayer):
@@ -107,7 +107,7 @@ class Pooling(FrameLayer):
     """NIR's SumPool2d and AvgPool2d; the padding counts as zeros.
 
     The sum's gradient is the true one, or, as `NeuronSemantics.pool_gradient` "lp" asks, that of
-    torch.nn.LPPool2d(norm_type=1), by which frameworks import the node: the same, but zero for silent windows.
+    torch.nn.LPPool2d(norm_type=1), by which frameworks import the node: zero for silent windows.
     """
 
     def __init__(self, spec: NodeSpec, pool_gradient: str) -> None:

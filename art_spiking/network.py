@@ -173,7 +173,7 @@ class SpikingNetwork(nn.Module):
         return self._view(self.semantics, surrogate)
 
     def with_semantics(self, semantics: NeuronSemantics | str) -> SpikingNetwork:
-        """Another network over the same weights: its neurons, or its pooling's gradient, behave differently."""
+        """Another network over the same weights, whose neurons or pooling gradients behave differently."""
         chosen = NeuronSemantics.preset(semantics) if isinstance(semantics, str) else semantics
         return self._view(chosen, self.surrogate)
 
@@ -185,7 +185,7 @@ class SpikingNetwork(nn.Module):
         return GraphSpec(nodes, self._graph.edges, self._graph.metadata)
 
     def digest(self) -> str:
-        """The model's identity, "sha256:...", of graph, weights, semantics and dt_us; not of the surrogate."""
+        """The model's identity, "sha256:...", from graph, weights, semantics and dt_us; not the surrogate."""
         stated = {
             "graph": self.to_graph().digest(),
             "semantics": self.semantics.to_dict(),
@@ -258,7 +258,7 @@ class SpikingNetwork(nn.Module):
             raise InvalidInput("the input does not fit the network", found=tuple(x.shape), accepted=expected)
         x = x.to(self._like().dtype)
         size = max(1, _FRAMES_AT_ONCE // max(1, x.shape[1]))
-        yield from x.split(size) if len(x) > size else (x,)
+        yield from torch.split(x, size) if len(x) > size else (x,)
 
     def _walk(
         self, x: Tensor, *, membrane_of: int | None = None
@@ -272,17 +272,18 @@ class SpikingNetwork(nn.Module):
         for place, layer in enumerate(self._all_layers()):
             potential = None
             if isinstance(layer, NeuronLayer):
-                output, potential = layer(frames.unflatten(0, batch), membrane=place == membrane_of)
+                sequence = frames.reshape(*batch, *frames.shape[1:])
+                output, potential = layer(sequence, membrane=place == membrane_of)
                 frames = output.flatten(0, 1)
             else:
                 frames = layer(frames)
-            yield place, frames.unflatten(0, batch), potential
+            yield place, frames.reshape(*batch, *frames.shape[1:]), potential
 
     def _last(self, x: Tensor) -> Tensor:
-        output = x
+        last = x
         for _, output, _ in self._walk(x):
-            pass
-        return output
+            last = output
+        return last
 
 
 def _cat(parts: list[Tensor]) -> Tensor:

@@ -1,132 +1,37 @@
 # SPDX-License-Identifier: MIT
-"""Spiking neurons: what a graph file leaves open, the parameters, and one pure time step for all of them."""
+"""Spiking neurons: their parameters, and one pure time step for all of them."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from art_spiking.errors import InvalidInput, UnknownName
+from art_spiking.errors import InvalidInput
+from art_spiking.semantics import PRESETS, NeuronSemantics
 from art_spiking.surrogates import Surrogate
 
-Reset = Literal["subtract", "value", "none"]
-Spikes = Literal["one", "several"]
-Fires = Literal["ge", "gt"]
-Integration = Literal["euler", "exponential", "impulse", "delayed-reset"]
-PoolGradient = Literal["average", "lp"]
-
-_CHOICES = MappingProxyType(
-    {
-        "reset": get_args(Reset),
-        "spikes": get_args(Spikes),
-        "fires": get_args(Fires),
-        "integration": get_args(Integration),
-        "pool_gradient": get_args(PoolGradient),
-    }
-)
-
-
-@dataclass(frozen=True)
-class NeuronSemantics:
-    """The discrete dynamics that a graph file leaves open; part of a model's identity.
-
-    Attributes:
-        reset: What a spike does to the potential: "subtract" takes the threshold off (once per spike),
-            "value" sets it to the neuron's v_reset, "none" leaves it.
-        spikes: "one" per step at most, or "several": as many as whole thresholds fit into the potential.
-        v_min: Lower clamp of the potential of every spiking neuron, applied before the comparison; None is no
-            clamp.
-        fires: Whether a potential equal to the threshold fires ("ge") or only one above it ("gt").
-        integration: How a differential equation becomes a step of length dt, with time constant tau:
-            "euler", a forward Euler step, input scaled by dt / tau; "exponential", the exact solution for an
-            input that is constant over the step; "impulse", exponential decay, input added unscaled;
-            "delayed-reset", Euler, but a spike resets at the next step, after the leak. `coefficients` and
-            `step` say it in equations.
-        pool_gradient: The backward pass of a sum pooling: "average" is the true one; "lp" is that of
-            LPPool2d(norm_type=1), which is zero where a window is silent. The forward pass is the same.
-    """
-
-    reset: Reset = "value"
-    spikes: Spikes = "one"
-    v_min: float | None = None
-    fires: Fires = "gt"
-    integration: Integration = "euler"
-    pool_gradient: PoolGradient = "average"
-
-    def __post_init__(self) -> None:
-        """Checks every choice."""
-        for name, accepted in _CHOICES.items():
-            found = getattr(self, name)
-            if found not in accepted:
-                raise InvalidInput(
-                    f"the semantics' {name} does not fit", found=repr(found), accepted=", ".join(accepted)
-                )
-        low = self.v_min
-        if low is None:
-            return
-        if isinstance(low, bool) or not isinstance(low, int | float) or not -float("inf") < low <= 0:
-            raise InvalidInput(
-                "the semantics' v_min does not fit", found=repr(low), accepted="None, or a finite number up to 0"
-            )
-        object.__setattr__(self, "v_min", float(low))
-
-    @classmethod
-    def preset(cls, name: str) -> NeuronSemantics:
-        """The semantics of that name in `PRESETS`.
-
-        Raises:
-            UnknownName: There is none.
-        """
-        if name not in PRESETS:
-            raise UnknownName("no such neuron semantics", asked=repr(name), accepted=", ".join(PRESETS))
-        return PRESETS[name]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The semantics as plain data, which `from_dict` reads."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> NeuronSemantics:
-        """The semantics that `to_dict` wrote.
-
-        Raises:
-            InvalidInput: A field that is missing, unknown or does not fit.
-        """
-        known = [item.name for item in dataclasses.fields(cls)]
-        if set(data) != set(known):
-            raise InvalidInput(
-                "neuron semantics are stated in full",
-                found=", ".join(sorted(data)) or "nothing",
-                accepted=", ".join(known),
-            )
-        return cls(**data)
-
-
-PRESETS: Mapping[str, NeuronSemantics] = MappingProxyType(
-    {
-        # The equations printed in NIR's node definitions, v > threshold included, stepped by forward Euler.
-        "nir": NeuronSemantics(),
-        # sinabs clamps an imported IF neuron at minus its threshold, 1 in all models seen, and ignores dt: give
-        # time constants in steps (dt_us=1_000_000 for tau in steps). It imports LIF neurons without a clamp.
-        "sinabs": NeuronSemantics(
-            reset="subtract", spikes="several", v_min=-1.0, fires="ge", integration="impulse", pool_gradient="lp"
-        ),
-        # Leaky and Synaptic as constructed by default; its NIR import sets other resets and an IF that leaks.
-        "snntorch": NeuronSemantics(
-            reset="subtract", fires="gt", integration="delayed-reset", pool_gradient="lp"
-        ),
-        # LIFBox and IAF cells, which its NIR import makes.
-        "norse": NeuronSemantics(fires="gt", pool_gradient="lp"),
-        "spikingjelly": NeuronSemantics(fires="ge", pool_gradient="lp"),
-    }
-)
-"""The discretisation of each framework, by its name."""
+__all__ = [
+    "IF",
+    "LI",
+    "LIF",
+    "PRESETS",
+    "Coefficients",
+    "CubaLIF",
+    "Neuron",
+    "NeuronSemantics",
+    "State",
+    "Threshold",
+    "coefficients",
+    "distance",
+    "reset_kind",
+    "spike_counts",
+    "step",
+]
 
 
 @dataclass(frozen=True)
@@ -248,9 +153,10 @@ class Coefficients:
         items = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
         return {name: value for name, value in items.items() if isinstance(value, Tensor)}
 
-    def map(self, change: Any) -> Coefficients:
+    def map(self, change: Callable[[Tensor], Tensor]) -> Coefficients:
         """A copy with `change(tensor)` in the place of every tensor."""
-        return dataclasses.replace(self, **{name: change(value) for name, value in self.tensors().items()})
+        changed: dict[str, Any] = {name: change(value) for name, value in self.tensors().items()}
+        return dataclasses.replace(self, **changed)
 
 
 def coefficients(neuron: Neuron, semantics: NeuronSemantics, dt_us: float | None = None) -> Coefficients:
@@ -279,9 +185,7 @@ def coefficients(neuron: Neuron, semantics: NeuronSemantics, dt_us: float | None
     parameters = {f.name: getattr(neuron, f.name).to(torch.float64) for f in dataclasses.fields(neuron)}
     one = torch.ones((), dtype=torch.float64)
     if isinstance(neuron, IF):
-        return Coefficients(
-            one, parameters["r"], 0 * one, parameters["v_threshold"], parameters["v_reset"]
-        )
+        return Coefficients(one, parameters["r"], 0 * one, parameters["v_threshold"], parameters["v_reset"])
     if isinstance(neuron, Threshold):
         return Coefficients(0 * one, one, 0 * one, parameters["threshold"], 0 * one, stateless=True)
     tau = parameters["tau_mem"] if isinstance(neuron, CubaLIF) else parameters["tau"]
@@ -382,7 +286,9 @@ def distance(u: Tensor, threshold: Tensor, semantics: NeuronSemantics) -> Tensor
 
 class _Spike(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, u: Tensor, threshold: Tensor, semantics: NeuronSemantics, surrogate: Surrogate) -> Tensor:
+    def forward(
+        ctx: Any, u: Tensor, threshold: Tensor, semantics: NeuronSemantics, surrogate: Surrogate
+    ) -> Tensor:
         ctx.save_for_backward(u, threshold)
         ctx.semantics, ctx.surrogate = semantics, surrogate
         return spike_counts(u, threshold, semantics)
@@ -390,7 +296,12 @@ class _Spike(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         u, threshold = ctx.saved_tensors
-        return gradients[0] * ctx.surrogate.derivative(distance(u, threshold, ctx.semantics)), None, None, None
+        return (
+            gradients[0] * ctx.surrogate.derivative(distance(u, threshold, ctx.semantics)),
+            None,
+            None,
+            None,
+        )
 
 
 def step(
@@ -427,7 +338,7 @@ def step(
         surrogate: The derivative of the spike.
 
     Returns:
-        Spikes (N, *F) (zeros where the neuron does not fire), the potential u before the reset (N, *F), and the
+        Spikes (N, *F) (zeros if the neuron never fires), the potential u before the reset (N, *F), and the
         state after the step.
     """
     kind = reset_kind(semantics, c)
@@ -446,7 +357,7 @@ def step(
         return torch.zeros_like(u), u, State(u, None, state.spikes)
     if c.stateless:
         semantics = dataclasses.replace(semantics, spikes="one")
-    spikes = _Spike.apply(u, c.threshold, semantics, surrogate)
+    spikes: Tensor = _Spike.apply(u, c.threshold, semantics, surrogate)  # type: ignore[no-untyped-call]
     now = spikes if surrogate.through_reset else spikes.detach()
     v = u
     if kind == "subtract":

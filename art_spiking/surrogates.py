@@ -44,7 +44,9 @@ class Surrogate(ABC):
             value = getattr(self, item.name)
             if item.name == "through_reset":
                 if not isinstance(value, bool):
-                    raise InvalidInput("through_reset does not fit", found=repr(value), accepted="True or False")
+                    raise InvalidInput(
+                        "through_reset does not fit", found=repr(value), accepted="True or False"
+                    )
                 continue
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
                 raise InvalidInput(
@@ -90,7 +92,7 @@ class Atan(Surrogate):
 
 @dataclass(frozen=True)
 class FastSigmoid(Surrogate):
-    """h(u) = 1 / (1 + slope * |u|)^2 (Zenke and Ganguli, Neural Computation 2018); snnTorch's default slope."""
+    """h(u) = 1 / (1 + slope * |u|)^2 (Zenke and Ganguli, Neural Computation 2018); slope as snnTorch's."""
 
     slope: float = 25.0
     name: ClassVar[str] = "fast-sigmoid"
@@ -147,7 +149,7 @@ class Rectangle(Surrogate):
 
 @dataclass(frozen=True)
 class StraightThrough(Surrogate):
-    """h(u) = 1 everywhere (Bengio et al., 2013): the spike passes the gradient as if it were the potential."""
+    """h(u) = 1 everywhere (Bengio et al., 2013): a spike passes the gradient as if it were the potential."""
 
     name: ClassVar[str] = "straight-through"
     kernel_code: ClassVar[int | None] = 4

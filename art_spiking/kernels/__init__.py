@@ -36,8 +36,8 @@ def scan(
         semantics: What the neuron's parameters leave open.
         surrogate: The derivative of the spike in the backward pass.
         membrane: Whether the potentials of a neuron that fires are wanted as well.
-        backend: "auto" takes the fused kernel where it can run: float32 or float64 on the CPU, and a surrogate
-            whose formula it has.
+        backend: "auto" takes the fused kernel where it can run: float32 or float64 on the CPU, and a
+            surrogate whose formula it has.
 
     Returns:
         The layer's output (N, T, *F): spikes, or potentials if the neuron never fires; and the potentials

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The fused time scan on the CPU as a torch operation: layouts, threads and the call of the compiled loops."""
+"""The fused time scan on the CPU as a torch operation: layouts, threads, the call of the compiled loops."""
 
 from __future__ import annotations
 
@@ -54,7 +54,9 @@ def fused_scan(
     ordered = current.permute(0, 1, *axes) if axes else current
     rows = ordered.reshape(*current.shape[:2], -1)
     plan = _plan(c, semantics, surrogate, axes, current.shape[2:])
-    output, potential = _FusedScan.apply(rows, plan, c.fires, membrane and c.fires)
+    output, potential = _FusedScan.apply(  # type: ignore[no-untyped-call]
+        rows, plan, c.fires, membrane and c.fires
+    )
     back = _inverse(axes)
 
     def restored(flat: Tensor) -> Tensor:
@@ -136,7 +138,7 @@ class _FusedScan(torch.autograd.Function):
         return output, potential
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, None, None, None]:
         (rows,) = ctx.saved_tensors
         by_output, by_potential = gradients

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: MIT
 """The compiled loops of the fused scan; the equations are those of `neurons.step`, in the same order.
 
-One algorithm serves every neuron: `neurons.Coefficients` made them the same recurrence. A tile is one sample and
-a block of features; in a tile, time is the outer loop and features the inner one, over contiguous memory, so
-that the compiler turns it into vector instructions. Choices (reset, surrogate, ...) are taken per row, outside
-the inner loops. Fast-math and fused multiply-add stay off: they would change spikes.
+One algorithm serves every neuron: `neurons.Coefficients` made them the same recurrence. A tile is one sample
+and a block of features; in a tile, time is the outer loop and features the inner one, over contiguous memory,
+so that the compiler turns it into vector instructions. Choices (reset, surrogate, ...) are taken per row,
+outside the inner loops. Fast-math and fused multiply-add stay off: they would change spikes.
 """
+
+# ruff: noqa: PLR0913  the helpers are inlined; packing their rows into objects would cost the vector loops
 
 from __future__ import annotations
 
@@ -14,8 +16,10 @@ from typing import Any, TypeVar
 
 import numba
 import numpy as np
+from numpy.typing import NDArray
 
 F = TypeVar("F", bound=Callable[..., Any])
+Array = NDArray[Any]
 
 _TILE_BYTES = 1 << 17
 """What a tile's potentials may take, all steps together: about half of a core's second-level cache."""
@@ -39,7 +43,7 @@ def _compiled(function: F) -> F:
 
 
 @_compiled
-def _spread(parameter, first, count, out):  # type: ignore[no-untyped-def]  # numba infers the types
+def _spread(parameter: Array, first: int, count: int, out: Array) -> None:
     """Copies a block of a parameter, or its single element, to a row."""
     if parameter.size == 1:
         out[:count] = parameter[0]
@@ -48,8 +52,20 @@ def _spread(parameter, first, count, out):  # type: ignore[no-untyped-def]  # nu
 
 
 @_compiled
-def _integrate(x, current, potential, past, rows, n, low, synapse, reset, u, candidate):  # type: ignore[no-untyped-def]
-    """u from the input x of one step; updates the synaptic current."""
+def _integrate(
+    x: Array,
+    current: Array,
+    potential: Array,
+    past: Array,
+    rows: Array,
+    n: int,
+    low: float,
+    synapse: int,
+    reset: int,
+    u: Array,
+    candidate: Array,
+) -> None:
+    """Writes u for the input x of one step, and updates the synaptic current."""
     decay, gain, offset, v_reset, syn_decay, syn_gain, threshold = rows[:7]
     zero = u.dtype.type(0)
     if synapse:
@@ -72,7 +88,7 @@ def _integrate(x, current, potential, past, rows, n, low, synapse, reset, u, can
 
 
 @_compiled
-def _fire(u, threshold, least, n, several, strict, spikes):  # type: ignore[no-untyped-def]
+def _fire(u: Array, threshold: Array, least: Array, n: int, several: int, strict: int, spikes: Array) -> None:
     """How often each neuron of a row fires."""
     one, zero = u.dtype.type(1), u.dtype.type(0)
     if not several:
@@ -89,7 +105,9 @@ def _fire(u, threshold, least, n, several, strict, spikes):  # type: ignore[no-u
 
 
 @_compiled
-def _reset(u, spikes, threshold, v_reset, n, reset, potential):  # type: ignore[no-untyped-def]
+def _reset(
+    u: Array, spikes: Array, threshold: Array, v_reset: Array, n: int, reset: int, potential: Array
+) -> None:
     """The potential after the immediate reset."""
     zero = u.dtype.type(0)
     if reset == SUBTRACT:
@@ -104,8 +122,10 @@ def _reset(u, spikes, threshold, v_reset, n, reset, potential):  # type: ignore[
 
 
 @_compiled
-def _surrogate(u, threshold, n, several, code, a, b, h):  # type: ignore[no-untyped-def]
-    """h at the distance of u from its nearest step; a and b are `Surrogate.kernel_constants`."""
+def _surrogate(
+    u: Array, threshold: Array, n: int, several: int, code: int, a: float, b: float, h: Array
+) -> None:
+    """Writes h at the distance of u from its nearest step; a and b are `Surrogate.kernel_constants`."""
     one, zero = u.dtype.type(1), u.dtype.type(0)
     if several:
         for j in range(n):
@@ -137,7 +157,15 @@ def _surrogate(u, threshold, n, several, code, a, b, h):  # type: ignore[no-unty
 
 
 @_compiled
-def forward(x, spikes, potentials, parameters, numbers, flags, span):  # type: ignore[no-untyped-def]
+def forward(
+    x: Array,
+    spikes: Array,
+    potentials: Array,
+    parameters: tuple[Array, ...],
+    numbers: Array,
+    flags: tuple[int, ...],
+    span: tuple[int, ...],
+) -> None:
     """Writes spikes and potentials (N, T, F), each unless it is empty, of the tiles of a span.
 
     Args:
@@ -188,8 +216,17 @@ def forward(x, spikes, potentials, parameters, numbers, flags, span):  # type: i
 
 
 @_compiled
-def backward(x, by_spikes, by_potentials, by_x, parameters, numbers, flags, span):  # type: ignore[no-untyped-def]
-    """Writes the gradient by the input (N, T, F) of the tiles of a span; the arguments are those of `forward`.
+def backward(
+    x: Array,
+    by_spikes: Array,
+    by_potentials: Array,
+    by_x: Array,
+    parameters: tuple[Array, ...],
+    numbers: Array,
+    flags: tuple[int, ...],
+    span: tuple[int, ...],
+) -> None:
+    """Writes the gradient by the input (N, T, F), for the tiles of a span; arguments as those of `forward`.
 
     With a[t] = dL/du[t] before clamp and delayed reset, h the surrogate, and everything at step t:
 
@@ -210,7 +247,7 @@ def backward(x, by_spikes, by_potentials, by_x, parameters, numbers, flags, span
     u = np.empty((steps, width), x.dtype)
     counts = np.empty((steps if several or reset == BLANK_LATER else 1, width), x.dtype)
     candidates = np.empty((steps if reset == BLANK_LATER else 1, width), x.dtype)
-    one, zero = x.dtype.type(1), x.dtype.type(0)
+    zero = x.dtype.type(0)
     for tile in range(start, stop):
         sample, first = tile // blocks, tile % blocks * width
         n = min(width, features - first)
@@ -252,7 +289,7 @@ def backward(x, by_spikes, by_potentials, by_x, parameters, numbers, flags, span
                 by_fired[:n] = zero
             if through:
                 _through(u, counts, candidates, carried, leaked, rows, n, t, reset, by_fired)
-            if reset == VALUE or reset == BLANK_LATER:
+            if reset in (VALUE, BLANK_LATER):
                 for j in range(n):
                     fires = (counts[t, j] > zero) if several else (u[t, j] >= least[j])
                     leaked[j] = zero if fires else leaked[j]
@@ -281,7 +318,18 @@ def backward(x, by_spikes, by_potentials, by_x, parameters, numbers, flags, span
 
 
 @_compiled
-def _through(u, counts, candidates, carried, leaked, rows, n, t, reset, by_fired):  # type: ignore[no-untyped-def]
+def _through(
+    u: Array,
+    counts: Array,
+    candidates: Array,
+    carried: Array,
+    leaked: Array,
+    rows: Array,
+    n: int,
+    t: int,
+    reset: int,
+    by_fired: Array,
+) -> None:
     """Adds to dL/ds what flows back through the reset that the spikes of step t cause."""
     v_reset, threshold = rows[3], rows[6]
     if reset == SUBTRACT:

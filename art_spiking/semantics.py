@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: MIT
+"""The discrete dynamics that a graph file leaves open, and those of the frameworks."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal, get_args
+
+from art_spiking.errors import InvalidInput, UnknownName
+
+Reset = Literal["subtract", "value", "none"]
+Spikes = Literal["one", "several"]
+Fires = Literal["ge", "gt"]
+Integration = Literal["euler", "exponential", "impulse", "delayed-reset"]
+PoolGradient = Literal["average", "lp"]
+
+_CHOICES = MappingProxyType(
+    {
+        "reset": get_args(Reset),
+        "spikes": get_args(Spikes),
+        "fires": get_args(Fires),
+        "integration": get_args(Integration),
+        "pool_gradient": get_args(PoolGradient),
+    }
+)
+
+
+@dataclass(frozen=True)
+class NeuronSemantics:
+    """The discrete dynamics that a graph file leaves open; part of a model's identity.
+
+    Attributes:
+        reset: What a spike does to the potential: "subtract" takes the threshold off (once per spike),
+            "value" sets it to the neuron's v_reset, "none" leaves it.
+        spikes: "one" per step at most, or "several": as many as whole thresholds fit into the potential.
+        v_min: Lower clamp of the potential of every spiking neuron, applied before the comparison; None is no
+            clamp.
+        fires: Whether a potential equal to the threshold fires ("ge") or only one above it ("gt").
+        integration: How a differential equation becomes a step of length dt, with time constant tau:
+            "euler", a forward Euler step, input scaled by dt / tau; "exponential", the exact solution for an
+            input that is constant over the step; "impulse", exponential decay, input added unscaled;
+            "delayed-reset", Euler, but a spike resets at the next step, after the leak. The equations are those
+            of `neurons.coefficients` and `neurons.step`.
+        pool_gradient: The backward pass of a sum pooling: "average" is the true one; "lp" is that of
+            LPPool2d(norm_type=1), which is zero where a window is silent. The forward pass is the same.
+    """
+
+    reset: Reset = "value"
+    spikes: Spikes = "one"
+    v_min: float | None = None
+    fires: Fires = "gt"
+    integration: Integration = "euler"
+    pool_gradient: PoolGradient = "average"
+
+    def __post_init__(self) -> None:
+        """Checks every choice."""
+        for name, accepted in _CHOICES.items():
+            found = getattr(self, name)
+            if found not in accepted:
+                raise InvalidInput(
+                    f"the semantics' {name} does not fit", found=repr(found), accepted=", ".join(accepted)
+                )
+        low = self.v_min
+        if low is None:
+            return
+        if isinstance(low, bool) or not isinstance(low, int | float) or not -float("inf") < low <= 0:
+            raise InvalidInput(
+                "the semantics' v_min does not fit",
+                found=repr(low),
+                accepted="None, or a finite number up to 0",
+            )
+        object.__setattr__(self, "v_min", float(low))
+
+    @classmethod
+    def preset(cls, name: str) -> NeuronSemantics:
+        """The semantics of that name in `PRESETS`.
+
+        Raises:
+            UnknownName: There is none.
+        """
+        if name not in PRESETS:
+            raise UnknownName("no such neuron semantics", asked=repr(name), accepted=", ".join(PRESETS))
+        return PRESETS[name]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The semantics as plain data, which `from_dict` reads."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> NeuronSemantics:
+        """The semantics that `to_dict` wrote.
+
+        Raises:
+            InvalidInput: A field that is missing, unknown or does not fit.
+        """
+        known = [item.name for item in dataclasses.fields(cls)]
+        if set(data) != set(known):
+            raise InvalidInput(
+                "neuron semantics are stated in full",
+                found=", ".join(sorted(data)) or "nothing",
+                accepted=", ".join(known),
+            )
+        return cls(**data)
+
+
+PRESETS: Mapping[str, NeuronSemantics] = MappingProxyType(
+    {
+        # The equations printed in NIR's node definitions, v > threshold included, stepped by forward Euler.
+        "nir": NeuronSemantics(),
+        # sinabs clamps an imported IF neuron at minus its threshold, 1 in all models seen, and LIF not at
+        # all; it takes time constants as numbers of steps, which is dt_us=1_000_000 here.
+        "sinabs": NeuronSemantics(
+            reset="subtract",
+            spikes="several",
+            v_min=-1.0,
+            fires="ge",
+            integration="impulse",
+            pool_gradient="lp",
+        ),
+        # Leaky and Synaptic as constructed by default; its NIR import resets at once, and its IF leaks.
+        "snntorch": NeuronSemantics(
+            reset="subtract", fires="gt", integration="delayed-reset", pool_gradient="lp"
+        ),
+        # LIFBox and IAF cells, which its NIR import makes.
+        "norse": NeuronSemantics(fires="gt", pool_gradient="lp"),
+        "spikingjelly": NeuronSemantics(fires="ge", pool_gradient="lp"),
+    }
+)
+"""The discretisation of each framework, by its name."""
