@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: MIT
+"""What every attack on events does the same way: ART's duties, checked inputs, exactly valid outputs."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from art.attacks.attack import EvasionAttack
+from torch import Tensor
+
+from art_spiking.attacks.perturbations import Perturbation
+from art_spiking.errors import InvalidInput
+from art_spiking.estimators import SpikingClassifier
+from art_spiking.estimators.inputs import check_shape, label_indices
+from art_spiking.events import validate_spike_tensor
+from art_spiking.surrogates import Atan, Surrogate, surrogate_from_dict
+from art_spiking.threats import EventThreat
+
+Array = npt.NDArray[Any]
+
+ATTACK_SURROGATE = Atan(alpha=2.0, through_reset=True)
+"""The spike derivative that gradient attacks use unless told otherwise.
+
+The gradient through the reset tells the attack that a spike brought forward is not a spike gained. On the
+community N-MNIST network under `subtract` it halved the accuracy that 250 inserted events leave.
+"""
+
+
+class EventAttack(EvasionAttack):  # type: ignore[misc]
+    """An attack whose results are events that its threat model allows.
+
+    A subclass writes `run` and its own hyper-parameters, keyword-only and with defaults, and names these in
+    `attack_params`. It gets checked tensors on the estimator's device and a seeded generator. Whatever it
+    returns is projected onto the threat model and then checked by it.
+
+    Attributes:
+        universal: whether `fit` makes one perturbation for all samples.
+        leaves_fooled: whether samples that are misclassified already are returned unchanged.
+    """
+
+    attack_params: ClassVar[list[str]] = [*EvasionAttack.attack_params, "threat", "seed", "batch_size"]
+    _estimator_requirements = (SpikingClassifier,)
+    universal: ClassVar[bool] = False
+    leaves_fooled: ClassVar[bool] = True
+
+    def __init__(
+        self, estimator: SpikingClassifier, threat: EventThreat, *, seed: int = 0, batch_size: int = 50
+    ) -> None:
+        """Takes what every attack needs.
+
+        Args:
+            estimator: the model under attack, unfolded.
+            threat: what may be changed.
+            seed: the same seed gives the same result.
+            batch_size: samples attacked at once.
+
+        Raises:
+            InvalidInput: a threat model that is not one of events, or an option that does not fit.
+            art.exceptions.EstimatorError: the estimator is no SpikingClassifier.
+        """
+        super().__init__(estimator=estimator)
+        self.threat = threat
+        self.seed = seed
+        self.batch_size = batch_size
+        EventAttack._check_params(self)
+
+    def _check_params(self) -> None:
+        """Checks the attributes; ART's `set_params` calls it after a change."""
+        super()._check_params()
+        if not hasattr(self, "batch_size"):
+            return  # ART checks once before there is anything to check
+        if not isinstance(self.threat, EventThreat):
+            raise InvalidInput(
+                "an attack on events needs a threat model of events",
+                asked=repr(self.threat),
+                accepted="EventEdits, PixelRate, PatchRegion, or several joined by &",
+            )
+        if self.estimator.model.folded:
+            raise InvalidInput("a folded view cannot be attacked in events", remedy="pass the classifier itself")
+        check_whole("seed", self.seed, least=0)
+        check_whole("batch_size", self.batch_size)
+
+    @abstractmethod
+    def run(self, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+        """Attacks one batch.
+
+        Args:
+            x: clean counts (N, T, C, H, W), float32; not to be changed.
+            y: int64 (N,): labels to leave or, if `targeted`, classes to reach.
+            generator: the only source of randomness, on the CPU.
+
+        Returns:
+            The adversarial batch, of the same shape.
+        """
+
+    @final
+    def generate(self, x: Array, y: Array | None = None, **kwargs: Any) -> Array:
+        """Attacks every sample.
+
+        Args:
+            x: (N, T, C, H, W) or (N, T, F) event counts.
+            y: labels as indices or one-hot; the model's own predictions if None. Targets where the attack is
+                targeted.
+            **kwargs: ART passes options here; there are none.
+
+        Returns:
+            Adversarial counts like `x`, float32, allowed by the threat model.
+
+        Raises:
+            InvalidInput: an input, labels or a budget that do not fit, or an attack that broke its rules.
+        """
+        if kwargs:
+            raise InvalidInput("this attack takes no such option", asked=", ".join(kwargs), accepted="x, y")
+        clean, labels, predicted = self._prepare(x, y)
+        result = self._generate(clean, labels, predicted)
+        self.check_valid(result, clean)
+        return result.cpu().numpy()
+
+    def _generate(self, clean: Tensor, labels: Tensor, predicted: Tensor | None) -> Tensor:
+        generator = torch.Generator().manual_seed(self.seed)
+        result = clean.clone()
+        open_ = torch.arange(len(clean))
+        if self.leaves_fooled:
+            if predicted is None:
+                predicted = self.estimator.predict_torch(clean, self.batch_size).argmax(1)
+            open_ = torch.nonzero(~self.fooled(predicted, labels).cpu())[:, 0]
+        for part in torch.split(open_, self.batch_size) if len(open_) else ():
+            x = clean[part]
+            found = self.run(x, labels[part], generator)
+            result[part] = self.threat.project(found.detach(), x)
+        return result
+
+    def fooled(self, predicted: Tensor, y: Tensor) -> Tensor:
+        """Whether each predicted class is what the attacker wants: the target, or any class but `y`."""
+        return predicted == y if self.targeted else predicted != y
+
+    def check_valid(self, x_adv: Tensor, x: Tensor) -> None:
+        """Raises InvalidInput if the threat model finds a broken rule."""
+        found = self.threat.violations(x_adv, x)
+        if found:
+            raise InvalidInput(
+                f"{type(self).__name__} returned {len(found)} samples or batches that its threat model forbids",
+                found="; ".join(violation.text for violation in found[:3]),
+                accepted=repr(self.threat),
+                remedy="this is an error in the attack or the threat model; do not use its result",
+            )
+
+    def _prepare(self, x: Array, y: Array | None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Checks a batch; returns it with labels, and predictions where they had to be made."""
+        check_shape(np.shape(x), self.estimator.input_shape)
+        # A copy: neither the attack nor ART's callers may see the other's changes.
+        counts = np.array(validate_spike_tensor(x, shape=self.estimator.input_shape, binary=False))
+        clean = torch.from_numpy(counts).to(self.estimator.device)
+        # The threat refuses here, before any work, a budget or a polarity that the input cannot have.
+        self.threat.allowed(clean[:1])
+        if y is not None:
+            labels = label_indices(np.asarray(y), len(clean), self.estimator.nb_classes)
+            return clean, torch.as_tensor(labels, device=clean.device), None
+        if self.targeted:
+            raise InvalidInput("a targeted attack needs its target classes", remedy="pass them as y")
+        predicted = self.estimator.predict_torch(clean, self.batch_size).argmax(1)
+        return clean, predicted, predicted
+
+
+class UniversalAttack(EventAttack):
+    """An attack that fits one perturbation for all samples on a craft split.
+
+    `fit` makes it, `perturbation.apply` uses it on any other split; `generate` does both on one batch, as
+    ART's universal attacks do, and its fooling rate is then an in-sample one. A subclass writes
+    `fit_tensors`.
+
+    Attributes:
+        perturbation: what was fitted last; None before.
+    """
+
+    universal: ClassVar[bool] = True
+    leaves_fooled: ClassVar[bool] = False
+
+    perturbation: Perturbation | None = None
+
+    @property
+    def noise(self) -> Array | None:
+        """What was fitted last, as an array; ART's name for it."""
+        return None if self.perturbation is None else self.perturbation.values
+
+    @abstractmethod
+    def fit_tensors(self, x: Tensor, y: Tensor, generator: torch.Generator) -> Perturbation:
+        """Fits on checked tensors; see `EventAttack.run`."""
+
+    @final
+    def fit(self, x: Array, y: Array | None = None) -> Perturbation:
+        """Fits the perturbation on a craft split and keeps it as `perturbation`.
+
+        Args:
+            x: (N, T, C, H, W) event counts.
+            y: labels as indices or one-hot; the model's own predictions if None.
+
+        Raises:
+            InvalidInput: an input, labels or a budget that do not fit.
+        """
+        clean, labels, _ = self._prepare(x, y)
+        self.perturbation = self.fit_tensors(clean, labels, torch.Generator().manual_seed(self.seed))
+        return self.perturbation
+
+    def run(self, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+        """Applies what was fitted last, with the attack's own seed.
+
+        Raises:
+            InvalidInput: nothing was fitted.
+        """
+        if self.perturbation is None:
+            raise InvalidInput("nothing is fitted yet", remedy="call fit or generate first")
+        return self.perturbation.apply(x, seed=self.seed)
+
+    def _generate(self, clean: Tensor, labels: Tensor, predicted: Tensor | None) -> Tensor:
+        generator = torch.Generator().manual_seed(self.seed)
+        self.perturbation = self.fit_tensors(clean, labels, generator)
+        return self.threat.project(self.run(clean, labels, generator), clean)
+
+
+def attack_view(
+    estimator: SpikingClassifier, surrogate: Surrogate | Mapping[str, Any] | None
+) -> SpikingClassifier:
+    """Returns the estimator as the attacker differentiates it.
+
+    Args:
+        estimator: the model under attack.
+        surrogate: a spike derivative, or its `to_dict`; None, or a network that has no exchangeable one,
+            leaves the estimator's own.
+    """
+    if surrogate is None or not callable(getattr(estimator.model.network, "with_surrogate", None)):
+        return estimator
+    return estimator.with_surrogate(checked_surrogate(surrogate))
+
+
+def checked_surrogate(surrogate: Surrogate | Mapping[str, Any]) -> Surrogate:
+    """Returns a surrogate given as itself or as the dict that suites hold.
+
+    Raises:
+        InvalidInput: neither, or a dict that names none.
+    """
+    if isinstance(surrogate, Surrogate):
+        return surrogate
+    if isinstance(surrogate, Mapping):
+        return surrogate_from_dict(surrogate)
+    raise InvalidInput(
+        "a surrogate does not fit", asked=repr(surrogate), accepted="a Surrogate, its to_dict, or None"
+    )
+
+
+def check_whole(name: str, value: object, *, least: int = 1, most: int | None = None) -> None:
+    """Raises InvalidInput unless `value` is a whole number from `least` to `most`."""
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not whole or value < least or (most is not None and value > most):  # type: ignore[operator]
+        accepted = f"a whole number of at least {least}" + ("" if most is None else f" and at most {most}")
+        raise InvalidInput(f"{name} does not fit", asked=repr(value), accepted=accepted)

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: MIT
+"""The edits that a threat model leaves open to each sample, and the best of them for a linear gain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from art_spiking.threats import AllOf, EventEdits, EventThreat
+
+_OVERASKED = 4
+"""Edits offered to a projection that may refuse some, in budgets."""
+
+
+def members_of(threat: EventThreat) -> tuple[EventThreat, ...]:
+    """Returns the threat models that all hold."""
+    return threat.members if isinstance(threat, AllOf) else (threat,)
+
+
+def budgets_of(threat: EventThreat, x: Tensor) -> Tensor:
+    """Returns int64 (N,): the most edits of each sample of `x`; all its cells where nothing limits them."""
+    cells = x[0].numel()
+    own = x.flatten(1).sum(1, dtype=torch.float64).tolist()
+    limits = [m for m in members_of(threat) if isinstance(m, EventEdits)]
+    least = [min([cells, *(m.budget(int(events), cells) for m in limits)]) for events in own]
+    return torch.tensor(least, dtype=torch.int64, device=x.device)
+
+
+def is_plain(threat: EventThreat) -> bool:
+    """Whether edits of distinct allowed cells are allowed together whenever they fit the budget."""
+    return isinstance(threat, EventEdits) and threat.refractory_us is None
+
+
+@dataclass(frozen=True, eq=False)
+class EditSpace:
+    """What may be edited in a batch, one event a cell.
+
+    Attributes:
+        threat: the rules.
+        clean: (N, ...) counts.
+        direction: like `clean`: 1 where an edit of the cell inserts, -1 where it deletes, 0 where none may
+            be. A cell that allows both is emptied if it holds an event; a binary cell never allows both.
+        budgets: int64 (N,).
+    """
+
+    threat: EventThreat
+    clean: Tensor
+    direction: Tensor
+    budgets: Tensor
+
+    @classmethod
+    def of(cls, threat: EventThreat, x: Tensor) -> EditSpace:
+        """The edit space of a batch."""
+        insertable, deletable = threat.allowed(x)
+        direction = torch.where(deletable, -1.0, insertable.to(x.dtype))
+        return cls(threat, x, direction.to(x.dtype), budgets_of(threat, x))
+
+    def part(self, keep: Tensor) -> EditSpace:
+        """The edit space of some of the samples: bool or index (M,)."""
+        return EditSpace(self.threat, self.clean[keep], self.direction[keep], self.budgets[keep])
+
+    def best(self, gain: Tensor, budgets: Tensor | None = None) -> Tensor:
+        """Returns the allowed edits, 1 or -1 a cell, that maximise the sum of a linear gain.
+
+        It is the linear minimisation oracle of the Frank-Wolfe method on the convex hull of allowed edits:
+        exactly so for a plain budget, greedily where a refractory period or another rule couples cells.
+
+        Args:
+            gain: like `clean`: what one event more in the cell is worth.
+            budgets: int64 (N,), fewer edits than allowed; the threat's own by default.
+        """
+        value = gain * self.direction
+        edits = _strongest(value, self.budgets if budgets is None else budgets)
+        if is_plain(self.threat):
+            return edits * self.direction
+        asked = _strongest(value, (self.budgets if budgets is None else budgets) * _OVERASKED)
+        return self.allowed_of(value * asked, budgets)
+
+    def allowed_of(self, value: Tensor, budgets: Tensor | None = None) -> Tensor:
+        """Returns the edits, 1 or -1 a cell, that the threat allows of those with a value above 0."""
+        value = value.clamp(min=0)
+        # The projection keeps the strongest, and reads a change of 1.5 or more as several events.
+        strength = value / value.flatten(1).amax(1).clamp(min=1e-30).view(-1, *[1] * (value.ndim - 1))
+        strength = torch.where(value > 0, strength.clamp(min=1e-6), 0.0)
+        kept = self.threat.project(self.clean + strength * self.direction, self.clean) - self.clean
+        if budgets is None or bool((budgets >= self.budgets).all()):
+            return kept
+        # Fewer edits than the threat allows: any part of allowed insertions or of deletions is allowed.
+        return _strongest(strength * (kept != 0), budgets) * kept
+
+    def rounded(self, soft: Tensor, budgets: Tensor | None = None) -> Tensor:
+        """Returns the allowed edits nearest to soft ones in [-1, 1], signed as the direction is."""
+        return self.best(soft, budgets)
+
+
+def _strongest(value: Tensor, budgets: Tensor) -> Tensor:
+    """Returns 1 for each sample's `budgets` largest values above 0, and 0 elsewhere."""
+    flat = value.flatten(1)
+    most = min(int(budgets.max()) if len(budgets) else 0, flat.shape[1])
+    if most == 0:
+        return torch.zeros_like(value)
+    top = flat.topk(most, 1)
+    rank = torch.arange(most, device=value.device)
+    chosen = (top.values > 0) & (rank < budgets[:, None])
+    return torch.zeros_like(flat).scatter_(1, top.indices, chosen.to(value.dtype)).view_as(value)
