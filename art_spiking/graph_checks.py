@@ -23,6 +23,8 @@ MAX_NODES = 1024
 """The most nodes a graph may have."""
 MAX_NAME = 200
 """The most characters a node's name may have."""
+MAX_TEXT = 300
+"""The most characters of a part of a problem."""
 MAX_GRAPH_ELEMENTS = 4 * MAX_ELEMENTS
 """The most values all nodes together may put out in one time step."""
 
@@ -38,9 +40,16 @@ class ModelProblem:
     expected: str
     found: str
 
+    def __post_init__(self) -> None:
+        """Makes every part one line that is safe to print: names in a stranger's file may hold anything."""
+        for name in ("file", "key", "expected", "found"):
+            text = "".join(c if c.isprintable() else "?" for c in str(getattr(self, name)))
+            object.__setattr__(self, name, text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 3]}...")
+
     def __str__(self) -> str:
         """The problem in one line."""
-        return f"{self.file}: {self.key}: expected {self.expected}, found {self.found}"
+        where = f"{self.file}: {self.key}" if self.key else self.file
+        return f"{where}: expected {self.expected}, found {self.found}"
 
 
 class ModelProblems(InvalidModel):

@@ -1,0 +1,274 @@
+# SPDX-License-Identifier: MIT
+"""A model as two data files: graph.json, the graph and its semantics, and weights.safetensors, its arrays."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from art_spiking.errors import ArtSpikingError, InvalidInput, InvalidModel
+from art_spiking.graph_checks import MAX_NODES
+from art_spiking.graphs import GraphSpec, ModelProblem, ModelProblems, NodeSpec, graph_problems
+from art_spiking.network import SpikingNetwork
+from art_spiking.neurons import NeuronSemantics
+from art_spiking.node_types import Array
+from art_spiking.untrusted_files import open_regular, parse_json
+from art_spiking.weight_files import Declared, read_arrays, write_arrays
+
+GRAPH_FILE = "graph.json"
+WEIGHTS_FILE = "weights.safetensors"
+FORMAT = "art-spiking-model"
+FORMAT_VERSION = 1
+MAX_GRAPH_BYTES = 1 << 20
+"""The most bytes of a graph.json."""
+MAX_WEIGHT_BYTES = 1 << 28
+"""The most bytes of a weights.safetensors."""
+MAX_STEPS = 100_000
+MAX_DT_US = 1e9
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """All that the two files say.
+
+    Attributes:
+        graph: Nodes, edges and arrays.
+        semantics: What the graph leaves open.
+        dt_us: Length of a time step in µs.
+        steps: Time steps of a recording, as the model was trained.
+    """
+
+    graph: GraphSpec
+    semantics: NeuronSemantics
+    dt_us: float
+    steps: int
+
+    def __post_init__(self) -> None:
+        """Checks the two numbers."""
+        if not (isinstance(self.dt_us, int | float) and 0 < self.dt_us <= MAX_DT_US):
+            raise InvalidInput(
+                "a stored model states dt_us, the length of a step",
+                found=self.dt_us,
+                accepted=f"more than 0 and at most {MAX_DT_US:g} µs",
+            )
+        if not (isinstance(self.steps, int) and 1 <= self.steps <= MAX_STEPS):
+            raise InvalidInput(
+                "a stored model states its steps", found=self.steps, accepted=f"1 to {MAX_STEPS}"
+            )
+
+    def network(self) -> SpikingNetwork:
+        """The network, ready to run.
+
+        Raises:
+            InvalidInput: dt_us is too long for the semantics.
+        """
+        return SpikingNetwork.from_graph(self.graph, semantics=self.semantics, dt_us=self.dt_us)
+
+
+def save_model(network: SpikingNetwork, folder: str | os.PathLike[str], *, steps: int) -> None:
+    """Writes a network's two files; they are data only and hold its weights as they are now.
+
+    Args:
+        network: Any network; the surrogate is not stored, since it belongs to the attack.
+        folder: Created where it is missing; the two files are replaced, others left alone.
+        steps: Time steps of a recording, as the model was trained.
+
+    Raises:
+        InvalidInput: The network states no dt_us, or the files cannot be written.
+    """
+    if network.dt_us is None:
+        raise InvalidInput(
+            "a stored model states dt_us, the length of a step",
+            found="a network made without it",
+            remedy="give dt_us where the network is made",
+        )
+    write_model(StoredModel(network.to_graph(), network.semantics, network.dt_us, steps), folder)
+
+
+def load_model(folder: str | os.PathLike[str]) -> SpikingNetwork:
+    """The network in a folder's two files, which may come from a stranger.
+
+    Raises:
+        ModelProblems: The files are not a model that can be run; `problems` lists every reason.
+    """
+    return read_model(folder).network()
+
+
+def read_model(folder: str | os.PathLike[str]) -> StoredModel:
+    """What a folder's two files say.
+
+    Raises:
+        ModelProblems: The files are not a model that can be run; `problems` lists every reason.
+    """
+    stored, problems = _read(Path(folder))
+    if stored is None:
+        raise ModelProblems(problems, remedy="`art-spiking pack` makes the files from a .nir file")
+    return stored
+
+
+def check_model(folder: str | os.PathLike[str]) -> list[ModelProblem]:
+    """Every reason why a folder's two files are not a model that can be run; empty where they are one."""
+    return _read(Path(folder))[1]
+
+
+def write_model(stored: StoredModel, folder: str | os.PathLike[str]) -> None:
+    """Writes the two files, each whole or not at all.
+
+    Raises:
+        InvalidInput: The files cannot be written.
+    """
+    arrays = {f"{n}.{k}": a for n, node in stored.graph.nodes.items() for k, a in node.arrays.items()}
+    weights = write_arrays(arrays)
+    graph = {
+        "format": FORMAT,
+        "version": FORMAT_VERSION,
+        **stored.graph.header(),
+        "semantics": stored.semantics.to_dict(),
+        "dt_us": stored.dt_us,
+        "steps": stored.steps,
+        "weights_sha256": hashlib.sha256(weights).hexdigest(),
+    }
+    text = json.dumps(graph, indent=1, sort_keys=True, allow_nan=False) + "\n"
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        # The hash in graph.json, written last, tells a reader when only one of the two was replaced.
+        _replace(Path(folder) / WEIGHTS_FILE, weights)
+        _replace(Path(folder) / GRAPH_FILE, text.encode())
+    except OSError as error:
+        raise InvalidInput(
+            f"the model's files cannot be written to {os.fspath(folder)}",
+            found=error.strerror,
+            remedy="make room, or choose another folder",
+        ) from error
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Puts a file in place whole or not at all."""
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        with partial.open("xb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class _ArrayEntry(_Strict):
+    dtype: Literal["float32", "float64"]
+    shape: Annotated[list[Annotated[int, Field(ge=1, lt=1 << 31)]], Field(max_length=8)]
+
+
+class _NodeEntry(_Strict):
+    type: str
+    attributes: dict[str, int | str | list[int]]
+    arrays: dict[str, _ArrayEntry]
+
+
+class _GraphFile(_Strict):
+    format: Literal["art-spiking-model"]
+    version: Literal[1]
+    nodes: Annotated[dict[str, _NodeEntry], Field(max_length=MAX_NODES)]
+    edges: Annotated[
+        list[Annotated[list[str], Field(min_length=2, max_length=2)]], Field(max_length=2 * MAX_NODES)
+    ]
+    semantics: dict[str, Any]
+    dt_us: Annotated[int | float, Field(gt=0, le=MAX_DT_US)]
+    steps: Annotated[int, Field(ge=1, le=MAX_STEPS)]
+    weights_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+def _read(folder: Path) -> tuple[StoredModel | None, list[ModelProblem]]:
+    """The model, or every problem; what depends on a part that is wrong is not looked at."""
+    raw_graph, problems = _content(folder / GRAPH_FILE, MAX_GRAPH_BYTES)
+    raw_weights, more = _content(folder / WEIGHTS_FILE, MAX_WEIGHT_BYTES)
+    problems += more
+    if raw_graph is None:
+        return None, problems
+    entry, more = _graph_file(raw_graph)
+    problems += more
+    if entry is None:
+        return None, problems
+    semantics = None
+    try:
+        semantics = NeuronSemantics.from_dict(entry.semantics)
+    except ArtSpikingError as error:
+        problems.append(ModelProblem(GRAPH_FILE, "semantics", str(error.accepted), str(error.found)))
+    if raw_weights is None:
+        return None, problems
+    digest = hashlib.sha256(raw_weights).hexdigest()
+    if digest != entry.weights_sha256:
+        expected = f"{digest}, the hash of {WEIGHTS_FILE}"
+        problems.append(ModelProblem(GRAPH_FILE, "weights_sha256", expected, entry.weights_sha256))
+    arrays, more = read_arrays(raw_weights, _declared(entry), file=WEIGHTS_FILE)
+    problems += more
+    if more:
+        return None, problems
+    nodes = {name: _node(name, node, arrays) for name, node in entry.nodes.items()}
+    edges = tuple((a, b) for a, b in entry.edges)
+    problems += graph_problems(nodes, edges, file=GRAPH_FILE)
+    if problems or semantics is None:
+        return None, problems
+    stored = StoredModel(GraphSpec(nodes, edges), semantics, entry.dt_us, entry.steps)
+    try:
+        stored.network()
+    except ArtSpikingError as error:
+        expected, found = str(error.accepted or "a network that can be run"), str(error)
+        return None, [ModelProblem(GRAPH_FILE, "dt_us", expected, found)]
+    return stored, []
+
+
+def _content(path: Path, max_bytes: int) -> tuple[bytes | None, list[ModelProblem]]:
+    try:
+        with open_regular(path, max_bytes, follow_links=False) as stream:
+            return stream.read(max_bytes + 1), []
+    except InvalidModel as error:
+        expected = str(error.accepted or "a regular file")
+        return None, [ModelProblem(path.name, "", expected, str(error.found))]
+
+
+def _graph_file(raw: bytes) -> tuple[_GraphFile | None, list[ModelProblem]]:
+    try:
+        return _GraphFile.model_validate(parse_json(raw)), []
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+        return None, [_problem(detail) for detail in details[:100]]
+    except ValueError as error:
+        return None, [ModelProblem(GRAPH_FILE, "", "JSON", f"{error!s:.200}")]
+
+
+def _problem(detail: Mapping[str, Any]) -> ModelProblem:
+    key = ".".join(str(part) for part in detail["loc"])[:200]
+    if detail["type"] == "missing":
+        return ModelProblem(GRAPH_FILE, key, "this key", "nothing")
+    if detail["type"] == "extra_forbidden":
+        return ModelProblem(GRAPH_FILE, key, "no such key", f"{detail['input']!r:.80}")
+    expected = str(detail["msg"]).removeprefix("Input should be ")
+    return ModelProblem(GRAPH_FILE, key, expected, f"{detail['input']!r:.80}")
+
+
+def _declared(entry: _GraphFile) -> Declared:
+    return {
+        f"{name}.{key}": (array.dtype, tuple(array.shape))
+        for name, node in entry.nodes.items()
+        for key, array in node.arrays.items()
+    }
+
+
+def _node(name: str, entry: _NodeEntry, arrays: Mapping[str, Array]) -> NodeSpec:
+    attributes = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.attributes.items()}
+    return NodeSpec(entry.type, attributes, {key: arrays[f"{name}.{key}"] for key in entry.arrays})

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: MIT
+"""The command `art-spiking pack`: a .nir file becomes the two data files of a submission."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from art_spiking.errors import ArtSpikingError, InvalidInput, InvalidModel, UnknownName
+
+if TYPE_CHECKING:
+    from art_spiking.model_files import StoredModel
+
+_REFUSED = 3
+
+
+@click.command("pack", short_help="Turn a .nir file into the data files of a submission.")
+@click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="MODEL.nir")
+@click.option(
+    "--out",
+    "folder",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Where graph.json and weights.safetensors go; created where missing.",
+)
+@click.option(
+    "--semantics",
+    metavar="TEXT",
+    help="What the neurons do in discrete time, which the file leaves open: a preset (nir, sinabs, snntorch, "
+    "norse, spikingjelly), key=value pairs that differ from it, or both: sinabs,spikes=one. Needed unless the "
+    "file's metadata states it.",
+)
+@click.option(
+    "--dt-us",
+    type=click.IntRange(1, 1_000_000_000),
+    metavar="US",
+    help="Length of a time step in microseconds. Needed unless the metadata states it.",
+)
+@click.option(
+    "--steps",
+    type=click.IntRange(1, 100_000),
+    metavar="N",
+    help="Time steps of a recording, as trained. Needed unless the metadata states it.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the two files where they are there.")
+@click.pass_context
+def pack(
+    context: click.Context,
+    *,
+    model: Path,
+    folder: Path,
+    semantics: str | None,
+    dt_us: int | None,
+    steps: int | None,
+    overwrite: bool,
+) -> None:
+    r"""Turn MODEL.nir into graph.json and weights.safetensors.
+
+    The two files are data only: a leaderboard can read them without trusting their author. The .nir file is
+    read with the same care: links, external storage and claims beyond the file's size are refused.
+
+    A .nir file does not say what its neurons do in discrete time, so the semantics is stated here and becomes
+    part of the model: the same file under another semantics is another model.
+
+    \b
+    Example:
+      art-spiking pack cnn.nir --out leaderboard/submissions/cnn \
+          --semantics sinabs --dt-us 10000 --steps 31
+
+    Exit codes: 0 written, 2 wrong usage, 3 not a model that can be run.
+    """
+    from art_spiking.model_files import GRAPH_FILE, WEIGHTS_FILE, write_model
+
+    files = [folder / GRAPH_FILE, folder / WEIGHTS_FILE]
+    there = [path.name for path in files if path.exists()]
+    if there and not overwrite:
+        raise click.UsageError(
+            f"{folder} already holds {' and '.join(there)}: choose another folder, or give --overwrite"
+        )
+    try:
+        stored = _stored(model, {"semantics": semantics, "dt_us": dt_us, "steps": steps})
+        digest = stored.network().digest()
+        write_model(stored, folder)
+    except ArtSpikingError as error:
+        click.echo(f"Error: {error}", err=True)
+        context.exit(_REFUSED)
+    for path in files:
+        click.echo(f"Wrote {path} ({path.stat().st_size} bytes)")
+    click.echo(_summary(stored))
+    click.echo(f"  digest     {digest}")
+
+
+def _stored(model: Path, asked: dict[str, str | int | None]) -> StoredModel:
+    """The model in the file with what was asked, or else with what the file's metadata states."""
+    from art_spiking.model_files import StoredModel
+    from art_spiking.nir_graphs import read_nir
+    from art_spiking.semantics_text import parse_semantics
+
+    graph = read_nir(model)
+    stated = {key: graph.metadata.get(key) if value is None else value for key, value in asked.items()}
+    missing = [f"--{key.replace('_', '-')}" for key, value in stated.items() if value is None]
+    if missing:
+        raise click.UsageError(f"{model.name} states none in its metadata: give {', '.join(missing)}")
+    try:
+        semantics = parse_semantics(str(stated["semantics"]))
+    except (UnknownName, InvalidInput) as error:
+        if asked["semantics"] is None:
+            raise
+        raise click.BadParameter(str(error), param_hint="--semantics") from error
+    return StoredModel(
+        graph, semantics, _whole(model, "dt_us", stated["dt_us"]), _whole(model, "steps", stated["steps"])
+    )
+
+
+def _whole(model: Path, key: str, value: object) -> int:
+    """A number of the metadata, where 10000.0 is as good as 10000."""
+    if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
+        return int(value)
+    raise InvalidModel(
+        f"the metadata of {model.name} cannot be used",
+        found=f"{key} = {value!r}",
+        accepted="a whole number",
+        remedy=f"give --{key.replace('_', '-')}",
+    )
+
+
+def _summary(stored: StoredModel) -> str:
+    graph, shapes = stored.graph, stored.graph.shapes()
+    order = graph.chain()
+    weights = sum(
+        array.size
+        for node in graph.nodes.values()
+        for key, array in node.arrays.items()
+        if key in ("weight", "bias", "scale")
+    )
+    semantics = ", ".join(f"{key} {value}" for key, value in stored.semantics.to_dict().items())
+    return "\n".join(
+        (
+            f"  nodes      {' - '.join(graph.nodes[name].type for name in order)}",
+            f"  input      {shapes[order[0]]} in each of {stored.steps} steps of {stored.dt_us} µs",
+            f"  output     {shapes[order[-1]]}",
+            f"  weights    {weights}",
+            f"  semantics  {semantics}",
+        )
+    )
