@@ -42,8 +42,8 @@ class NeuronSemantics:
         integration: How a differential equation becomes a step of length dt, with time constant tau:
             "euler", a forward Euler step, input scaled by dt / tau; "exponential", the exact solution for an
             input that is constant over the step; "impulse", exponential decay, input added unscaled;
-            "delayed-reset", Euler, but a spike resets at the next step, after the leak. The equations are those
-            of `neurons.coefficients` and `neurons.step`.
+            "delayed-reset", Euler, but a spike resets at the next step, after the leak. The equations are in
+            `neurons.coefficients` and `neurons.step`.
         pool_gradient: The backward pass of a sum pooling: "average" is the true one; "lp" is that of
             LPPool2d(norm_type=1), which is zero where a window is silent. The forward pass is the same.
     """
