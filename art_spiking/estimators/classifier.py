@@ -95,6 +95,8 @@ class SpikingClassifier(ManagedClassifier):
                 asked=nb_classes,
                 found=f"(N, {found}) logits",
             )
+        if found < 2:
+            raise InvalidInput("a classifier needs at least two classes", found=f"(N, {found}) logits")
         super().__init__(
             model=module,
             loss=torch.nn.CrossEntropyLoss(reduction="sum") if loss is None else loss,
