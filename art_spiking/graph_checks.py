@@ -94,7 +94,7 @@ def graph_problems(
         edges: (from, to) pairs of names.
         file: The file that the problems name.
     """
-    wrong = _node_mismatches(nodes) + _edge_mismatches(nodes, edges)
+    wrong = _too_many(nodes, edges) or _node_mismatches(nodes) + _edge_mismatches(nodes, edges)
     if not wrong:
         _, wrong = shapes_along(nodes, chain(nodes, edges))
     return [ModelProblem(file, m.key, m.expected, m.found) for m in wrong]
@@ -133,9 +133,12 @@ def shapes_along(nodes: Mapping[str, Node], order: Sequence[str]) -> tuple[dict[
     return shapes, []
 
 
+def _too_many(nodes: Mapping[str, Node], edges: Sequence[Edge]) -> list[Mismatch]:
+    counts = (("nodes", len(nodes), MAX_NODES), ("edges", len(edges), 2 * MAX_NODES))
+    return [Mismatch(what, f"at most {most}", str(count)) for what, count, most in counts if count > most]
+
+
 def _node_mismatches(nodes: Mapping[str, Node]) -> list[Mismatch]:
-    if len(nodes) > MAX_NODES:
-        return [Mismatch("nodes", f"at most {MAX_NODES}", str(len(nodes)))]
     out = []
     for name, node in nodes.items():
         if (
@@ -160,8 +163,6 @@ def _node_mismatches(nodes: Mapping[str, Node]) -> list[Mismatch]:
 
 def _edge_mismatches(nodes: Mapping[str, Node], edges: Sequence[Edge]) -> list[Mismatch]:
     out = []
-    if len(edges) > 2 * MAX_NODES:
-        return [Mismatch("edges", f"at most {2 * MAX_NODES}", str(len(edges)))]
     for pair, count in Counter(edges).items():
         if count > 1:
             out.append(Mismatch(_named(pair), "each edge once", f"{count} times"))

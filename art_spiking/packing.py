@@ -30,8 +30,8 @@ _REFUSED = 3
     "--semantics",
     metavar="TEXT",
     help="What the neurons do in discrete time, which the file leaves open: a preset (nir, sinabs, snntorch, "
-    "norse, spikingjelly), key=value pairs that differ from it, or both: sinabs,spikes=one. Needed unless the "
-    "file's metadata states it.",
+    "norse, spikingjelly), key=value pairs that differ from it, or both: sinabs,spikes=one. Needed unless "
+    "the file's metadata states it.",
 )
 @click.option(
     "--dt-us",
@@ -57,7 +57,7 @@ def pack(
     steps: int | None,
     overwrite: bool,
 ) -> None:
-    r"""Turn MODEL.nir into graph.json and weights.safetensors.
+    """Turn MODEL.nir into graph.json and weights.safetensors.
 
     The two files are data only: a leaderboard can read them without trusting their author. The .nir file is
     read with the same care: links, external storage and claims beyond the file's size are refused.
@@ -65,10 +65,7 @@ def pack(
     A .nir file does not say what its neurons do in discrete time, so the semantics is stated here and becomes
     part of the model: the same file under another semantics is another model.
 
-    \b
-    Example:
-      art-spiking pack cnn.nir --out leaderboard/submissions/cnn \
-          --semantics sinabs --dt-us 10000 --steps 31
+    Example: art-spiking pack cnn.nir --out cnn --semantics sinabs --dt-us 10000 --steps 31
 
     Exit codes: 0 written, 2 wrong usage, 3 not a model that can be run.
     """
