@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: MIT
+"""Suites: read in full or refused with every problem; frozen once published."""
+
+import pytest
+
+from art_spiking.errors import InvalidInput, PluginError, UnknownName
+from art_spiking.registry import Catalogue, catalogue
+from art_spiking.suites import Case, Suite, digest_of, load_suite, parse_suite, read_suite
+
+SMALL = b"""
+name = "small"
+version = 1
+craft = 4
+
+[[cases]]
+name = "one"
+attack = "event-gradient"
+threat = { kind = "event-edits", max_edits = 5 }
+parameters = { rounds = 2 }
+control = { attack = "random-events" }
+"""
+
+
+def test_events_quick_is_frozen():
+    """A change of any number is a new version: raise it, and state the new digest here."""
+    suite = load_suite("events-quick")
+    assert (suite.version, suite.digest()) == (
+        1,
+        "sha256:134a1febc2aee366034b9dbf02555d4c80ef1adcaec03e58cf8abf193016ef48",
+    )
+
+
+def test_events_quick_names_only_what_is_registered():
+    attacks, threats = catalogue("attacks"), catalogue("threats")
+    for case in load_suite("events-quick").cases:
+        assert case.attack in attacks
+        assert case.control.attack in attacks
+        assert case.threat["kind"] in threats
+
+
+def test_events_quick_holds_the_published_budgets():
+    cases = load_suite("events-quick").cases
+    budgets = [(case.attack, case.threat.get("max_edits", case.threat.get("area"))) for case in cases]
+    assert budgets == [
+        ("event-gradient", 50),
+        ("event-gradient", 200),
+        ("universal-perturbation", 250),
+        ("universal-perturbation", 500),
+        ("universal-perturbation", 1000),
+        ("adversarial-patch", 0.025),
+        ("adversarial-patch", 0.05),
+    ]
+    assert all(case.threat["delete"] is False for case in cases if case.attack == "universal-perturbation")
+
+
+def test_a_suite_is_read_with_its_defaults():
+    suite = parse_suite(SMALL, "the suite")
+    (case,) = suite.cases
+    assert (suite.craft, suite.test) == (4, None)
+    assert (case.seed, case.target, case.parameters) == (0, None, {"rounds": 2})
+    assert case.control.parameters == {}
+
+
+def test_the_digest_covers_every_number_and_not_the_summary():
+    suite = parse_suite(SMALL, "the suite")
+    changed = [
+        SMALL.replace(b"max_edits = 5", b"max_edits = 6"),
+        SMALL.replace(b"craft = 4", b"craft = 5"),
+        SMALL.replace(b"rounds = 2", b"rounds = 3"),
+        SMALL.replace(b"random-events", b"random-patch"),
+        SMALL.replace(b"version = 1", b"version = 2"),
+    ]
+    digests = {parse_suite(content, "the suite").digest() for content in changed}
+    assert len(digests | {suite.digest()}) == 6
+    assert suite.model_copy(update={"summary": "other words"}).digest() == suite.digest()
+
+
+def test_every_problem_is_told_with_its_place():
+    content = b"""
+name = "Bad Name"
+version = "1"
+speed = 3
+[[cases]]
+name = "one"
+attck = "event-gradient"
+threat = { max_edits = 5 }
+parameters = { targeted = true }
+seed = -1
+"""
+    with pytest.raises(InvalidInput) as caught:
+        parse_suite(content, "the suite x.toml")
+    text = str(caught.value)
+    assert text.startswith("the suite x.toml is not valid")
+    for place in ("name: ", "version: ", "speed: ", "cases.0.attack: Field required", "cases.0.attck: "):
+        assert place in text
+    assert "a threat needs its kind" in text
+    assert "'targeted' is not a parameter here; write target = <number>" in text
+    assert "cases.0.seed: " in text
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"name = ", "is not TOML"),
+        (b"\xff\xfe", "is not TOML"),
+        (b"x = " + b"[" * 5000, "is not TOML"),
+        (b"#" * 70000, "is too long"),
+        (SMALL.replace(b"rounds = 2", b"rounds = nan"), "is no text, number, list or table"),
+        (SMALL.replace(b"rounds = 2", b"rounds = 2020-01-01"), "is no text, number, list or table"),
+        (b'name = "empty"\nversion = 1\ncases = []', "at least one case"),
+        (SMALL + SMALL[SMALL.index(b"[[cases]]") :], "two cases are named one"),
+    ],
+)
+def test_bad_files_give_one_error(content, message):
+    with pytest.raises(InvalidInput, match=message):
+        parse_suite(content, "the suite")
+
+
+def test_a_suite_may_be_a_file(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_bytes(SMALL)
+    assert load_suite(str(path)) == load_suite(path) == read_suite(path)
+    with pytest.raises(InvalidInput, match=r"cannot read the suite .*absent\.toml.*No such file"):
+        load_suite(tmp_path / "absent.toml")
+
+
+def test_names_are_looked_up_with_suggestions():
+    with pytest.raises(UnknownName, match=r"unknown suite 'events-quik'.*did you mean events-quick"):
+        load_suite("events-quik")
+    with pytest.raises(UnknownName, match=r"unknown case of suite small 'on'.*did you mean one"):
+        parse_suite(SMALL, "the suite").case("on")
+
+
+def test_a_plugin_may_offer_a_suite_or_a_function_that_makes_one():
+    suite = parse_suite(SMALL, "the suite")
+    for target in (suite, lambda: suite):
+        assert load_suite("small", Catalogue.of("suites", {"small": target})) == suite
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("art_spiking.suites:events-quick.toml", "found: events-quick; accepted: a Suite named 'small'"),
+        ("art_spiking.suites:absent.toml", "cannot read suite 'small' of this program"),
+        ("no_such_package:small.toml", "cannot read suite 'small' of this program"),
+        (dict, "found: dict"),
+    ],
+)
+def test_a_plugin_whose_suite_is_not_one_is_named(target, message):
+    with pytest.raises(PluginError, match=message):
+        load_suite("small", Catalogue.of("suites", {"small": target}))
+
+
+def test_suites_do_not_change():
+    suite = parse_suite(SMALL, "the suite")
+    with pytest.raises(ValueError, match="frozen"):
+        suite.craft = 5
+    assert Suite.model_validate_json(suite.model_dump_json()) == suite
+    assert Case.model_validate_json(suite.cases[0].model_dump_json()) == suite.cases[0]
+
+
+def test_digests_do_not_depend_on_the_order_of_keys():
+    assert digest_of({"a": 1, "b": [1, 2]}) == digest_of({"b": [1, 2], "a": 1})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        digest_of({"a": float("nan")})
