@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,7 +60,8 @@ def model_flags(estimator: SpikingClassifier, x: Array, y: Array) -> tuple[Flag,
 def zero_gradient_flag(estimator: SpikingClassifier, x: torch.Tensor, y: torch.Tensor) -> Flag | None:
     """A flag when the gradient is exactly zero, or missing, for many samples."""
     try:
-        gradient, _ = copy.deepcopy(estimator).input_gradient(x, y)
+        with _seeded(0):
+            gradient, _ = copy.deepcopy(estimator).input_gradient(x, y)
     except InvalidModel:
         share = 1.0
     else:
@@ -149,11 +152,16 @@ def _violation_flag(violations: list[Violation], rule: str, samples: int) -> Fla
 
 
 def _logits(estimator: SpikingClassifier, x: torch.Tensor, *, seed: int) -> torch.Tensor:
-    """Logits under a given state of torch's generators, which is put back afterwards."""
-    devices = list(range(torch.cuda.device_count()))
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
+    with _seeded(seed):
         return estimator.predict_torch(x, batch_size=len(x))
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Torch's generators in a given state, put back afterwards."""
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(seed)
+        yield
 
 
 def _difference(first: torch.Tensor, second: torch.Tensor) -> float:
