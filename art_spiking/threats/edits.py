@@ -98,17 +98,26 @@ class EventEdits(EventThreat):
         return added * self.insert, clean * self.delete
 
     def restrict(self, edits: Edits) -> Edits:
-        """Drops insertions that come too close to other events, then edits over the budget."""
+        """Drops insertions that come too close to other events, and edits over the budget.
+
+        What is left is maximal: no single edit that was dropped could be made beside it.
+        """
         budgets = self._budgets(edits.clean)
         if self.refractory_us is None:
             return _strongest(edits, budgets)
-        kept = _strongest(self._apart(edits), budgets)
-        # A deletion that the budget cut makes no room for the insertion beside it: with the deletions that
-        # stay, the insertions are chosen again, and what is left of the budget is theirs.
-        units = torch.where(edits.units > 0, edits.units, kept.units)
-        added = self._apart(edits.with_units(units)).added
-        rest = budgets - kept.removed.flatten(1).sum(1)
-        return edits.with_units(_strongest(edits.with_units(added), rest).units - kept.removed)
+        # First as if every deletion were made; one that the budget cuts leaves no room for its insertion.
+        kept = _strongest(self._apart(edits, edits.clean - edits.removed), budgets)
+        kept = self._apart(kept, kept.clean - kept.removed)
+        while True:
+            rest = budgets - kept.units.abs().flatten(1).sum(1)
+            asked = (edits.units - kept.units) * (rest > 0).view(-1, 1, 1, 1, 1)
+            if not bool(asked.any()):
+                return kept
+            more = Edits(edits.clean, edits.strength - kept.units.abs(), asked)
+            more = _strongest(self._apart(more, kept.clean + kept.units), rest)
+            if not bool(more.units.any()):
+                return kept
+            kept = kept.with_units(kept.units + more.units)
 
     def _allowed(self, clean: Tensor) -> tuple[Tensor, Tensor]:
         insertable, deletable = super()._allowed(clean)
@@ -132,9 +141,9 @@ class EventEdits(EventThreat):
         """Steps on either side of an event that its refractory period reaches."""
         return -(-(self.refractory_us or 1) // (self.dt_us or 1)) - 1
 
-    def _apart(self, edits: Edits) -> Edits:
-        """Drops insertions that come too close to stronger ones or to events that stay."""
-        present = (edits.clean - edits.removed).sum(2).flatten(2)
+    def _apart(self, edits: Edits, staying: Tensor) -> Edits:
+        """Drops insertions that come too close to stronger ones, or to the events that stay."""
+        present = staying.sum(2).flatten(2)
         strength, added = edits.strength.flatten(3), edits.added.flatten(3)
         if self._radius:
             kept = keep_apart(strength, added, present, self._radius)
