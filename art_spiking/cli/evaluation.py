@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from art_spiking.errors import InvalidInput
+from art_spiking.errors import InvalidInput, InvalidModel
 
 if TYPE_CHECKING:
     from art_spiking.datasets import EventData
     from art_spiking.estimators import SpikingClassifier
     from art_spiking.evaluate import Setting
+    from art_spiking.graphs import GraphSpec
     from art_spiking.network import SpikingNetwork
-    from art_spiking.neurons import NeuronSemantics
     from art_spiking.records import Record
     from art_spiking.suites import Case
 
@@ -97,6 +97,7 @@ def evaluate_command(**options: Any) -> int:
 
 
 def _run(request: Request) -> list[Record]:
+    from art_spiking.datasets import load_data
     from art_spiking.evaluate import Providers, Splits, prepare
     from art_spiking.registry import catalogue, plugin_manager
     from art_spiking.suites import load_suite
@@ -105,18 +106,24 @@ def _run(request: Request) -> list[Record]:
     manager = plugin_manager()
     suite = load_suite(request.suite, catalogue("suites", manager))
     cases = [suite.case(name) for name in request.cases] or list(suite.cases)
-    factory = catalogue("datasets", manager)[request.data].load()
+    datasets = catalogue("datasets", manager)
+    datasets[request.data]  # raises for an unknown name before anything is read
     if request.out is not None:
         check_writable(request.out)
     network, steps = load_network(request)
 
     def load(split: str, most: int | None) -> EventData:
         limits = [limit for limit in (most, request.limit) if limit is not None]
-        dt_us = request.dt_us if network.dt_us is None else round(network.dt_us)
-        grid = {"steps": request.steps or steps, "dt_us": dt_us, "binary": request.binary}
-        given = {name: value for name, value in grid.items() if value is not None}
-        data: EventData = factory(split, **given, data_dir=request.data_dir, limit=min(limits, default=None))
-        return data
+        return load_data(
+            request.data,
+            split,
+            steps=request.steps or steps,
+            dt_us=request.dt_us if network.dt_us is None else round(network.dt_us),
+            binary=request.binary,
+            data_dir=request.data_dir,
+            limit=min(limits, default=None),
+            datasets=datasets,
+        )
 
     splits = Splits(craft=load("train", suite.craft), test=load("test", suite.test))
     setting = prepare(
@@ -188,6 +195,8 @@ def load_network(request: Request) -> tuple[SpikingNetwork, int | None]:
         InvalidModel: it cannot be read, or holds what is not supported.
     """
     from art_spiking.network import SpikingNetwork
+    from art_spiking.nir_graphs import read_nir
+    from art_spiking.semantics_text import parse_semantics
 
     path = request.model
     if not path.exists():
@@ -214,41 +223,24 @@ def load_network(request: Request) -> tuple[SpikingNetwork, int | None]:
                 remedy="leave --dt-us out",
             )
         return stored.network(), stored.steps
-    semantics = parse_semantics(request.semantics)
-    return SpikingNetwork.from_nir(path, semantics=semantics, dt_us=request.dt_us), None
+    graph = read_nir(path)
+    semantics = parse_semantics(request.semantics or str(graph.metadata.get("semantics", "nir")))
+    dt_us = _stated(graph, "dt_us", request.dt_us)
+    network = SpikingNetwork.from_graph(graph, semantics=semantics, dt_us=dt_us)
+    return network, _stated(graph, "steps", request.steps)
 
 
-def parse_semantics(text: str | None) -> NeuronSemantics:
-    """Semantics from a preset's name, key=value pairs that differ from it, or both, joined by commas.
-
-    Raises:
-        UnknownName: no such preset.
-        InvalidInput: an unknown key, or a value that does not fit.
-    """
-    from art_spiking.neurons import NeuronSemantics
-
-    parts = [part.strip() for part in (text or "nir").split(",") if part.strip()]
-    preset = parts.pop(0) if parts and "=" not in parts[0] else "nir"
-    base = NeuronSemantics.preset(preset).to_dict()
-    changes: dict[str, Any] = {}
-    for part in parts:
-        key, separator, value = (piece.strip() for piece in part.partition("="))
-        if not separator or key not in base:
-            raise InvalidInput(
-                "semantics are a preset and key=value pairs", found=part, accepted=", ".join(base)
-            )
-        changes[key] = _clamp(value) if key == "v_min" else value
-    return NeuronSemantics.from_dict(base | changes)
-
-
-def _clamp(text: str) -> float | str | None:
-    """A lower clamp as written; text that is no number is left for the semantics to refuse."""
-    if text.lower() == "none":
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        return text
+def _stated(graph: GraphSpec, key: str, asked: int | None) -> int | None:
+    """What was asked on the command line, or else what the file's metadata states."""
+    value = graph.metadata.get(key) if asked is None else asked
+    if value is None or (not isinstance(value, str) and value == int(value) and value >= 1):
+        return None if value is None else int(value)
+    raise InvalidModel(
+        "the file's metadata cannot be used",
+        found=f"{key} = {value!r}",
+        accepted="a whole number of 1 or more",
+        remedy=f"give --{key.replace('_', '-')}",
+    )
 
 
 def classifier(network: SpikingNetwork, data: EventData, readout: str) -> SpikingClassifier:
