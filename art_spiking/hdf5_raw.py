@@ -71,10 +71,10 @@ def decoded(raw: bytes, codes: list[int], size: int, itemsize: int) -> bytes | N
             inflater = zlib.decompressobj()
             try:
                 raw = inflater.decompress(raw, size)
-                ended = inflater.eof or not inflater.decompress(inflater.unconsumed_tail, 1)
+                more = b"" if inflater.eof else inflater.decompress(inflater.unconsumed_tail, 1)
             except zlib.error:
                 return None
-            if not ended:
+            if more or not inflater.eof:
                 return None
         elif len(raw) == size:
             raw = np.frombuffer(raw, np.uint8).reshape(itemsize, -1).T.tobytes()

@@ -1,0 +1,344 @@
+# SPDX-License-Identifier: MIT
+"""NIR files and graphs: equal to what the nir package reads, refused where they cannot be run."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import h5py
+import nir
+import numpy as np
+import pytest
+from graph_samples import around, conv_graph, ones, values
+
+from art_spiking.errors import InvalidModel
+from art_spiking.graphs import GraphSpec, ModelProblems, NodeSpec
+from art_spiking.nir_graphs import ReadLimits, graph_from_nir, graph_to_nir, read_nir
+
+COMMUNITY = ("cnn_sinabs", "lif_norse", "lif_rockpool")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "model.nir"
+
+
+@pytest.fixture
+def written(path: Path) -> Path:
+    """A good file, for tests to spoil."""
+    nir.write(path, graph_to_nir(conv_graph()))
+    return path
+
+
+def spoil(path: Path, key: str, value: object) -> None:
+    """Replaces a dataset of the file, or removes it where the value is None."""
+    with h5py.File(path, "a") as file:
+        if key in file:
+            del file[key]
+        if value is not None:
+            file[key] = value
+
+
+def problems_of(path: Path) -> str:
+    with pytest.raises(ModelProblems) as caught:
+        read_nir(path)
+    assert all(problem.file == path.name for problem in caught.value.problems)
+    return str(caught.value)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", COMMUNITY)
+def test_community_files_equal_what_nir_reads(shared_data, name):
+    path = shared_data / "nir" / f"{name}.nir"
+    graph = read_nir(path)
+    theirs = nir.read(path, type_check=False)
+    assert graph == graph_from_nir(theirs)
+    assert set(graph.edges) == {tuple(edge) for edge in theirs.edges}
+    assert set(graph.nodes) == set(theirs.nodes)
+    for key, node in theirs.nodes.items():
+        assert graph.nodes[key].type == type(node).__name__
+        for field, array in graph.nodes[key].arrays.items():
+            expected = getattr(node, field)
+            assert array.dtype == expected.dtype
+            assert np.array_equal(array, expected)
+        for field, value in graph.nodes[key].attributes.items():
+            if field not in ("shape", "input_type"):
+                assert np.array_equal(value, getattr(node, field))
+
+
+@pytest.mark.data
+def test_the_community_network_in_full(shared_data):
+    graph = read_nir(shared_data / "nir" / "cnn_sinabs.nir")
+    types = [graph.nodes[name].type for name in graph.chain()]
+    features = "Conv2d IF Conv2d IF SumPool2d Conv2d IF SumPool2d"
+    assert " ".join(types) == f"Input {features} Flatten Affine IF Affine IF Output"
+    assert graph.shapes()["7"] == (8, 4, 4)
+    assert sum(n.arrays["weight"].size for n in graph.nodes.values() if "weight" in n.arrays) == 39_584
+    assert (graph.nodes["1"].arrays["v_reset"] == 0).all()
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", COMMUNITY)
+def test_community_files_survive_the_round_trip(shared_data, path, name):
+    graph = read_nir(shared_data / "nir" / f"{name}.nir")
+    nir.write(path, graph_to_nir(graph))
+    again = read_nir(path)
+    assert graph_from_nir(nir.read(path)) == again  # with nir's own check of types
+    for key in graph.chain()[:-1]:  # rockpool's Output declares axes of one
+        assert again.nodes[key].arrays.keys() == graph.nodes[key].arrays.keys()
+        for field, array in graph.nodes[key].arrays.items():
+            assert array.tobytes() == again.nodes[key].arrays[field].tobytes()
+    assert again.shapes() == graph.shapes()
+
+
+def one_node_graphs() -> dict[str, GraphSpec]:
+    neuron = {"r": ones(3), "v_leak": values(3)}
+    fires = {"v_threshold": ones(3, scale=2), "v_reset": values(3)}
+    wide, line = (
+        {"weight": values(4, 2, 3, 5), "bias": values(4)},
+        {"stride": 2, "padding": 1, "dilation": 1, "groups": 1},
+    )
+    return {
+        "conv1d": around(
+            NodeSpec("Conv1d", line, {"weight": values(4, 2, 3), "bias": values(4)}), (2, 9), (4, 5)
+        ),
+        "same": around(
+            NodeSpec("Conv2d", line | {"stride": 1, "padding": "same"}, wide),
+            (2, 9, 7),
+            (4, 9, 7),
+        ),
+        "grouped": around(
+            NodeSpec(
+                "Conv2d", line | {"groups": 2, "stride": (1, 2)}, {**wide, "weight": values(4, 1, 3, 2)}
+            ),
+            (2, 8, 8),
+            (4, 8, 5),
+        ),
+        "linear": around(NodeSpec("Linear", {}, {"weight": values(4, 3).astype("f8")}), (3,), (4,)),
+        "scale": around(NodeSpec("Scale", {}, {"scale": values(2, 3)}), (2, 3), (2, 3)),
+        "average": around(
+            NodeSpec("AvgPool2d", {"kernel_size": (3, 2), "stride": 2, "padding": (1, 0)}),
+            (2, 9, 8),
+            (2, 5, 4),
+        ),
+        "flatten": around(NodeSpec("Flatten", {"start_dim": 1, "end_dim": 2}), (2, 3, 4), (2, 12)),
+        "lif": around(NodeSpec("LIF", {}, {"tau": ones(3, scale=0.01), **neuron, **fires}), (3,), (3,)),
+        "cubalif": around(
+            NodeSpec(
+                "CubaLIF",
+                {},
+                {**dict.fromkeys(("tau_syn", "tau_mem", "w_in"), ones(3, scale=2)), **neuron, **fires},
+            ),
+            (3,),
+            (3,),
+        ),
+        "li": around(NodeSpec("LI", {}, {"tau": ones(3), **neuron}), (3,), (3,)),
+        "threshold": around(NodeSpec("Threshold", {}, {"threshold": values(3)}), (3,), (3,)),
+        "chain": conv_graph(),
+    }
+
+
+@pytest.mark.parametrize("name", list(one_node_graphs()))
+def test_every_type_survives_the_round_trip(path, name):
+    graph = one_node_graphs()[name]
+    assert_same(graph_from_nir(graph_to_nir(graph)), graph)
+    nir.write(path, graph_to_nir(graph))
+    assert_same(read_nir(path), graph)
+    assert_same(graph_from_nir(nir.read(path, type_check=False)), graph)
+
+
+def assert_same(found: GraphSpec, expected: GraphSpec) -> None:
+    """Equal, but for the shapes that a graph of the nir package states at every node."""
+    assert found.edges == expected.edges
+    assert found.shapes() == expected.shapes()
+    for name, node in expected.nodes.items():
+        assert found.nodes[name].attributes.items() >= node.attributes.items()
+        assert found.nodes[name].arrays.keys() == node.arrays.keys()
+        for key, array in node.arrays.items():
+            assert found.nodes[name].arrays[key].dtype == array.dtype
+            assert found.nodes[name].arrays[key].tobytes() == array.tobytes()
+
+
+def test_a_single_value_is_written_out_for_nir():
+    single = {"r": np.float32(1), "v_threshold": ones(1)}
+    graph = graph_to_nir(around(NodeSpec("IF", {}, single), (2, 3), (2, 3)))
+    assert graph.nodes["x"].r.shape == graph.nodes["x"].v_reset.shape == (2, 3)
+
+
+def test_metadata_keeps_text_and_numbers(path):
+    graph = conv_graph()
+    stated = {"semantics": "sinabs", "dt_us": 10_000, "rate": 0.5}
+    graph = GraphSpec(graph.nodes, graph.edges, stated)
+    nir.write(path, graph_to_nir(graph))
+    spoil(path, "node/metadata/array", np.arange(3))
+    spoil(path, "node/nodes/conv/metadata/note", "ignored")
+    found = read_nir(path)
+    assert found.metadata == stated
+    assert type(found.metadata["dt_us"]) is int
+    assert graph_to_nir(found).metadata == stated
+    assert found.digest() == GraphSpec(found.nodes, found.edges).digest()
+
+
+def test_old_files_without_reset_read_as_zero(written):
+    spoil(written, "node/nodes/fire/v_reset", None)
+    assert (read_nir(written).nodes["fire"].arrays["v_reset"] == 0).all()
+
+
+def test_types_as_fixed_length_bytes(written):
+    spoil(written, "node/nodes/fire/type", np.bytes_("IF"))
+    spoil(written, "node/edges", np.array([[s.encode() for s in e] for e in conv_graph().edges]))
+    assert read_nir(written).chain() == conv_graph().chain()
+
+
+def test_integer_weights_become_float32(written):
+    spoil(written, "node/nodes/full/weight", np.arange(48, dtype=np.int8).reshape(3, 16))
+    weight = read_nir(written).nodes["full"].arrays["weight"]
+    assert weight.dtype == np.float32
+    assert weight.ravel().tolist() == list(range(48))
+
+
+def inner_graph() -> nir.NIRGraph:
+    inner = {
+        "input": nir.Input(np.array([16])),
+        "full": nir.Affine(values(3, 16), values(3)),
+        "last": nir.IF(ones(3), ones(3)),
+        "output": nir.Output(np.array([3])),
+    }
+    return nir.NIRGraph(inner, [("input", "full"), ("full", "last"), ("last", "output")], type_check=False)
+
+
+def nested(inner: nir.NIRGraph) -> nir.NIRGraph:
+    outer = {
+        "input": nir.Input(np.array([16])),
+        "a": inner,
+        "scale": nir.Scale(ones(3)),
+        "output": nir.Output(np.array([3])),
+    }
+    return nir.NIRGraph(outer, [("input", "a"), ("a", "scale"), ("scale", "output")], type_check=False)
+
+
+def test_a_graph_in_a_graph_is_unfolded(path):
+    nir.write(path, nested(inner_graph()))
+    graph = read_nir(path)
+    assert graph.chain() == ("input", "a.full", "a.last", "scale", "output")
+    assert graph == graph_from_nir(nested(inner_graph()))
+
+
+def test_graphs_three_deep_and_one_after_the_other(path):
+    middle = {
+        "input": nir.Input(np.array([16])),
+        "x": inner_graph(),
+        "y": nir.NIRGraph(
+            {"in": nir.Input(np.array([3])), "s": nir.Scale(ones(3)), "out": nir.Output(np.array([3]))},
+            [("in", "s"), ("s", "out")],
+            type_check=False,
+        ),
+        "output": nir.Output(np.array([3])),
+    }
+    edges = [("input", "x"), ("x", "y"), ("y", "output")]
+    nir.write(path, nested(nir.NIRGraph(middle, edges, type_check=False)))
+    assert read_nir(path).chain() == ("input", "a.x.full", "a.x.last", "a.y.s", "scale", "output")
+
+
+def test_a_graph_in_a_graph_that_is_not_simple(path):
+    inner = inner_graph()
+    inner.nodes["more"] = nir.Input(np.array([16]))
+    nir.write(path, nested(inner))
+    assert "node 'a': expected a graph with nodes between one Input and one Output" in problems_of(path)
+    through = nir.NIRGraph(
+        {"in": nir.Input(np.array([3])), "out": nir.Output(np.array([3]))}, [("in", "out")], type_check=False
+    )
+    nir.write(path, nested(through))
+    assert "found 1 Inputs, 1 Outputs" in problems_of(path)
+
+
+def test_a_graph_in_a_graph_that_takes_a_name(path):
+    graph = nested(inner_graph())
+    graph.nodes["a.full"] = nir.Scale(ones(3))
+    nir.write(path, graph)
+    assert "node 'a.full': expected a name that no unfolded node has" in problems_of(path)
+
+
+def test_a_recurrent_graph_is_refused_by_name(path):
+    graph = graph_to_nir(conv_graph())
+    graph.edges.append(("last", "full"))
+    nir.write(path, graph)
+    said = problems_of(path)
+    assert "model.nir: edge 'last' -> 'full': expected a feed-forward graph (recurrent connections" in said
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        (
+            "node/nodes/full/type",
+            "CubaLI",
+            "node 'full' (CubaLI) type: expected one of Input, Output, Conv1d",
+        ),
+        ("node/nodes/full/type", "__class__", "expected one of"),
+        ("node/nodes/full/type", 3, "expected one of"),
+        ("node/nodes/full/type", None, "expected one of"),
+        ("node/nodes/full/weight", None, "node 'full' (Affine) weight: expected an array"),
+        ("node/nodes/full/weight", "text", "node 'full' (Affine) weight: expected an array"),
+        ("node/nodes/full/weight", values(3, 16) * np.nan, "expected finite values, found 48 that are NaN"),
+        ("node/nodes/full/weight", values(3, 15), "expected input (15,), found (16,)"),
+        ("node/nodes/full/extra", values(3), "extra: expected Affine to have weight, bias only"),
+        ("node/nodes/conv/stride", 1.5, "stride: expected two integers >= 1, found 1.5"),
+        ("node/nodes/conv/stride", np.array([2, 2, 2]), "stride: expected two integers"),
+        ("node/nodes/conv/padding", "reflect", "padding: expected two integers >= 0, 'same' or 'valid'"),
+        ("node/nodes/conv/groups", np.uint64(1 << 63), "groups: expected an integer >= 1"),
+        ("node/nodes/flat/input_type", np.array([4, 2, 3]), "edge 'pool' -> 'flat' (Flatten.input_type)"),
+        ("node/nodes/input/shape", np.array([2, -8, 8]), "shape: expected 1 to 6 integers >= 1"),
+        ("node/nodes/lone/type", "Scale", "node 'lone'"),
+        ("node/edges", None, "expected nodes, each a group of fields, and edges"),
+        ("node/edges", "conv", "expected nodes, each a group of fields, and edges"),
+        ("node/edges", ["a", "b"], "expected nodes, each a group of fields, and edges"),
+        ("node/edges", [("a", "b", "c")], "expected nodes, each a group of fields, and edges"),
+        ("node/edges", np.zeros((0, 2)), "expected 1 edge leaving"),
+        ("node/nodes", None, "expected nodes, each a group of fields, and edges"),
+        ("node/nodes/loose", 3, "expected nodes, each a group of fields, and edges"),
+    ],
+)
+def test_what_is_wrong_is_said(written, key, value, said):
+    spoil(written, key, value)
+    assert said in problems_of(written)
+
+
+def test_all_problems_of_a_file_come_at_once(written):
+    spoil(written, "node/nodes/full/type", "RNN")
+    spoil(written, "node/nodes/fire/v_threshold", None)
+    with pytest.raises(ModelProblems) as caught:
+        read_nir(written)
+    assert {p.key.split("'")[1] for p in caught.value.problems} == {"full", "fire"}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("node", None), ("node/type", None), ("node/type", "Affine"), ("node", 3)]
+)
+def test_no_graph(written, key, value):
+    spoil(written, key, value)
+    with pytest.raises(InvalidModel, match="holds no NIR graph"):
+        read_nir(written)
+
+
+def test_limits_are_the_callers(written):
+    with pytest.raises(InvalidModel, match=r"model.nir is refused; found: \d+ bytes; accepted: .* 100 bytes"):
+        read_nir(written, limits=ReadLimits(file_bytes=100))
+
+
+def test_flipped_bytes_give_a_graph_or_invalid_model(written):
+    whole, outcomes = written.read_bytes(), [0, 0]
+    for seed in range(250):
+        draw = random.Random(seed)
+        raw = bytearray(whole)
+        for _ in range(draw.choice((1, 4, 32))):
+            raw[draw.randrange(len(raw))] = draw.choice((0, 255, draw.randrange(256)))
+        written.write_bytes(raw)
+        try:
+            assert read_nir(written).digest()
+            outcomes[0] += 1
+        except InvalidModel as error:
+            assert str(error).isprintable()
+            outcomes[1] += 1
+    assert min(outcomes) > 30
