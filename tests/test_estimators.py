@@ -385,12 +385,13 @@ def test_clone_for_refitting_forgets_the_weights_and_keeps_the_rest(network, bat
         clip_values=(0.0, 2.0),
     )
     expected = clf.predict(x)
+    clf.loss_gradient(x, y)
     clone = clf.clone_for_refitting()
     assert type(clone) is SpikingClassifier
     assert (clone.predict(x) != expected).any()
     assert clone.optimizer.param_groups[0]["lr"] == 0.02
     assert (clone.readout, list(clone.clip_values)) == ("membrane-mean", [0.0, 2.0])
-    assert clone.queries.backwards == 0
+    assert (clone.queries.backwards, clf.queries.backwards) == (0, len(x))
     clone.fit(x, y, nb_epochs=2)
     np.testing.assert_array_equal(clf.predict(x), expected)
 
