@@ -4,6 +4,9 @@
 import numpy as np
 import torch
 
+from art_spiking.building import Conv, Dense, Flat, Neurons
+from art_spiking.network import SpikingNetwork
+
 SHAPE = (6, 2, 8, 8)
 CLASSES = 4
 
@@ -53,6 +56,18 @@ def fire(currents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         spikes.append(Spike.apply(potential - 0.5))
         potential = potential - 0.5 * spikes[-1].detach()
     return torch.stack(spikes, 1), torch.stack(potentials, 1)
+
+
+def spiking_network() -> SpikingNetwork:
+    """A SpikingNetwork of the same shapes."""
+    plans = [
+        Conv(4, 3, stride=2, padding=1, gain=2.0),
+        Neurons(),
+        Flat(),
+        Dense(CLASSES, gain=3.0),
+        Neurons(),
+    ]
+    return SpikingNetwork.sequential(SHAPE[1:], plans, generator=torch.Generator().manual_seed(0))
 
 
 class KeepsState(torch.nn.Module):
