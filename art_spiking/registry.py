@@ -295,7 +295,7 @@ def _normalised(name: str) -> str:
 
 
 def _suggestion(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
+    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.65)
     return f"; did you mean {' or '.join(near)}?" if near else ""
 
 

@@ -124,10 +124,8 @@ def _closing(records: Sequence[Record], width: int) -> list[str]:
     for flag, names in _flags(records):
         where = "every case" if len(names) == len(records) and len(records) > 1 else ", ".join(names)
         lines.append(_wrapped(f"flag {flag.code}, {where}: {flag.text}", width, hang=5))
-    for record in records:
-        if record.failure is not None:
-            text = f"error in {record.case.name}: {record.failure.type}: {record.failure.message}"
-            lines.append(_wrapped(text, width, hang=6))
+    for text, names in _failures(records).items():
+        lines.append(_wrapped(f"error in {', '.join(names)}: {text}", width, hang=6))
     if not any(record.flags for record in records):
         lines.append("no flags")
     return lines
@@ -144,6 +142,16 @@ def _flags(records: Sequence[Record]) -> list[tuple[Flag, list[str]]]:
                     break
             else:
                 found.append((flag, [record.case.name]))
+    return found
+
+
+def _failures(records: Sequence[Record]) -> dict[str, list[str]]:
+    """Each error once, with the cases that it ended."""
+    found: dict[str, list[str]] = {}
+    for record in records:
+        if record.failure is not None:
+            text = f"{record.failure.type}: {record.failure.message}"
+            found.setdefault(text, []).append(record.case.name)
     return found
 
 

@@ -112,6 +112,8 @@ def evaluate_case(setting: Setting, case: Case, *, on_adversarial: OnAdversarial
 
 def _attack_and_score(setting: Setting, case: Case, started: str) -> tuple[Record, SpikeArray | None]:
     data = setting.splits.test
+    if case.control is not None:
+        setting.providers.attacks[case.control.attack].load()  # told before the work if it is absent
     threat = build_threat(case.threat, setting.providers.threats, dt_us=data.grid.dt_us)
     parameters = case.parameters if case.target is None else {**case.parameters, "targeted": True}
     run = _run_attack(setting, _Asked(case.attack, parameters, case.seed, case.target), threat)

@@ -1,0 +1,374 @@
+# SPDX-License-Identifier: MIT
+"""The program: fast help, one line per error, tables and JSON, exit codes, and runs that resume."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import warnings
+
+import click
+import host_samples as samples
+import pytest
+
+from art_spiking.cli import run
+from art_spiking.cli.evaluation import finished_records, run_cases
+from art_spiking.cli.output import summary, table
+from art_spiking.errors import InvalidInput, InvalidModel, InvalidSubmission
+from art_spiking.evaluate import Providers, evaluate, prepare
+from art_spiking.model_files import save_model
+from art_spiking.records import read_record
+from art_spiking.registry import Catalogue, PluginWarning
+
+FLIP = {"kind": "event-edits", "max_edits": 12}
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """Only the built-ins and these tests' attacks and data set, whatever else is installed."""
+    import art_spiking.registry as registry
+
+    true = registry.catalogue
+    extra = {"attacks": samples.ATTACKS, "datasets": {"noise": noise}}
+
+    def catalogue(kind, manager=None):
+        found = true(kind, manager)
+        more = Catalogue.of(kind, extra.get(kind, {}), "tests 1.0")
+        return Catalogue(kind, {**found.entries, **more.entries})
+
+    monkeypatch.setenv("ART_SPIKING_PLUGINS", "")
+    monkeypatch.setattr(registry, "catalogue", catalogue)
+    monkeypatch.setattr("art_spiking.cli.listing.catalogue", catalogue)
+
+
+def noise(split, *, steps=5, dt_us=1000, binary=True, data_dir=None, limit=None):
+    return samples.data(split, min(8, limit or 8), seed={"train": 1, "test": 2}[split])
+
+
+@pytest.fixture
+def model(tmp_path):
+    save_model(samples.network(), tmp_path / "model", steps=samples.GRID.steps)
+    return tmp_path / "model"
+
+
+SUITE = """
+name = "small"
+version = 1
+[[cases]]
+name = "flip"
+attack = "first-cells"
+threat = { kind = "event-edits", max_edits = 12 }
+control = { attack = "nothing" }
+[[cases]]
+name = "still"
+attack = "nothing"
+threat = { kind = "event-edits", max_edits = 12 }
+"""
+FAILING = """
+[[cases]]
+name = "failing"
+attack = "raises"
+threat = { kind = "event-edits", max_edits = 12 }
+"""
+STOPPING = FAILING.replace("failing", "stopping").replace("raises", "interrupted")
+
+
+@pytest.fixture
+def suite(tmp_path):
+    path = tmp_path / "small.toml"
+    path.write_text(SUITE)
+    return path
+
+
+def call(*arguments, **options):
+    return run([str(argument) for argument in arguments], **options)
+
+
+# -- the program ------------------------------------------------------------------------------------
+
+
+def test_help_lists_every_command_without_importing_it():
+    """torch takes seconds; help must not."""
+    code = (
+        "import sys, time\n"
+        "start = time.perf_counter()\n"
+        "from art_spiking.cli import run\n"
+        "code = run(['--help'])\n"
+        "print(time.perf_counter() - start, file=sys.stderr)\n"
+        "heavy = {'torch', 'art', 'numba', 'h5py', 'matplotlib', 'numpy', 'pydantic', 'sqlalchemy'}\n"
+        "sys.exit(', '.join(heavy & set(sys.modules)) or code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for name in ("evaluate", "list", "pack"):
+        assert f"\n  {name} " in done.stdout
+    assert "75 interrupted" in done.stdout
+    assert float(done.stderr.splitlines()[-1]) < 0.5
+
+
+def test_the_installed_program_answers():
+    program = os.path.join(os.path.dirname(sys.executable), "art-spiking")
+    start = time.perf_counter()
+    done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("art-spiking 0.")
+    assert time.perf_counter() - start < 5
+
+
+def test_a_misspelt_command_gets_a_suggestion(capsys):
+    assert call("evaluat") == 2
+    assert "error: unknown command 'evaluat'" in capsys.readouterr().err
+    assert call("evaluat", commands=Catalogue.of("commands", {"evaluate": "m:f"})) == 2
+    assert "did you mean evaluate?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "message"),
+    [
+        (InvalidInput("no", found=3), 2, "error: no; found: 3"),
+        (InvalidModel("bad model"), 3, "error: bad model"),
+        (InvalidSubmission("bad submission"), 3, "error: bad submission"),
+        (click.UsageError("wrong"), 2, "wrong"),
+        (KeyboardInterrupt(), 75, "interrupted"),
+        (OSError(28, "No space left on device"), 2, "error: [Errno 28] No space left on device"),
+    ],
+)
+def test_errors_are_one_line_and_an_exit_code(capsys, raised, code, message):
+    @click.command("fail")
+    def fail():
+        raise raised
+
+    assert call("fail", commands=Catalogue.of("commands", {"fail": fail})) == code
+    found = capsys.readouterr()
+    assert message in found.err
+    assert "Traceback" not in found.err
+    assert found.out == ""
+
+
+@pytest.mark.parametrize(("returned", "code"), [(None, 0), (0, 0), (1, 1), (75, 75)])
+def test_a_command_returns_its_exit_code(returned, code):
+    command = click.command("answer")(lambda: returned)
+    assert call("answer", commands=Catalogue.of("commands", {"answer": command})) == code
+
+
+def test_a_command_that_is_none_names_its_provider(capsys):
+    assert call("odd", commands=Catalogue.of("commands", {"odd": len}, "odd-plugin 2.0")) == 2
+    assert "the command 'odd' of odd-plugin 2.0 is not one" in capsys.readouterr().err
+
+
+def test_a_warning_about_a_plugin_is_one_line_told_once(capsys):
+    @click.command("warn")
+    def warn():
+        for _ in range(2):
+            warnings.warn("ignoring the\nplugin of x 1.0", PluginWarning, stacklevel=1)
+
+    assert call("warn", commands=Catalogue.of("commands", {"warn": warn})) == 0
+    assert capsys.readouterr().err == "warning: ignoring the plugin of x 1.0\n"
+
+
+# -- list -------------------------------------------------------------------------------------------
+
+
+def test_list_shows_name_provider_and_summary(capsys, installed):
+    assert call("list", "attacks") == 0
+    out = capsys.readouterr().out
+    (line,) = [line for line in out.splitlines() if line.startswith("  event-gradient ")]
+    assert line.split()[:3] == ["event-gradient", "art-spiking", "0.1.0"]
+    assert "tests 1.0" in out
+    assert max(map(len, out.splitlines())) <= 100
+
+
+def test_list_shows_every_kind(capsys, installed):
+    assert call("list") == 0
+    out = capsys.readouterr().out
+    for kind in ("attacks", "threats", "defences", "datasets", "suites", "commands"):
+        assert kind in out.splitlines()
+
+
+def test_list_as_json(capsys, installed):
+    assert call("list", "suites", "--json") == 0
+    (entry,) = json.loads(capsys.readouterr().out)["suites"]
+    assert entry["name"] == "events-quick"
+    assert entry["provider"].startswith("art-spiking ")
+
+
+def test_list_of_an_unknown_kind_is_a_usage_error(capsys):
+    assert call("list", "atacks") == 2
+    assert "'atacks' is not one of 'attacks'" in capsys.readouterr().err
+
+
+# -- evaluate ---------------------------------------------------------------------------------------
+
+
+def test_evaluate_prints_a_table(capsys, installed, model, suite):
+    assert call("evaluate", model, "--data", "noise", "--suite", suite) == 0
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert max(map(len, lines)) <= 100
+    (flip,) = [line for line in lines if line.startswith("flip ")]
+    assert flip.split()[-1] == "1"
+    (still,) = [line for line in lines if line.startswith("still ")]
+    assert still.split()[1:4] == ["1.00", "[0.68,", "1.00]"]
+    assert "semantics  reset subtract" in out
+    assert "worst case over 2 attacks, per sample:" in out
+    assert "flip: accuracy" in err
+
+
+def test_evaluate_as_json_leaves_stdout_to_the_json(capsys, installed, model, suite):
+    assert call("evaluate", model, "--data", "noise", "--suite", suite, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    flip, still = found["cases"]
+    assert still["robust_accuracy"]["value"] == found["clean_accuracy"]["value"] == 1.0
+    assert flip["control_accuracy"]["value"] == 1.0
+    assert flip["forwards_per_sample"] == 2.0
+    assert found["worst_case_accuracy"]["value"] == flip["robust_accuracy"]["value"]
+    assert found["records"][0]["provenance"]["command"][0] == "art-spiking"
+    assert found["suite"]["name"] == "small"
+
+
+def test_a_failed_case_is_exit_code_1_and_the_others_are_kept(capsys, installed, model, suite):
+    suite.write_text(SUITE + FAILING)
+    assert call("evaluate", model, "--data", "noise", "--suite", suite) == 1
+    out = capsys.readouterr().out
+    assert "worst case over 2 attacks" in out
+    assert "1 case of 3 gave no number" in out
+    assert "error in failing: RuntimeError: out of spikes" in out
+
+
+def test_named_cases_and_a_limit(capsys, installed, model, suite):
+    arguments = ("--data", "noise", "--suite", suite, "--cases", "still", "--limit", 3, "--json")
+    assert call("evaluate", model, *arguments) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [case["case"] for case in found["cases"]] == ["still"]
+    assert found["data"]["samples"] == 3
+
+
+def test_an_interrupted_run_resumes(capsys, installed, model, suite, tmp_path, monkeypatch):
+    out = tmp_path / "records"
+    arguments = ("evaluate", model, "--data", "noise", "--suite", suite, "--out", out, "--json")
+    suite.write_text(SUITE + STOPPING)
+    assert call(*arguments) == 75
+    found = capsys.readouterr()
+    assert f"2 finished cases are kept in {out}" in found.err
+    assert found.out == ""
+    assert sorted(path.name for path in out.iterdir()) == ["flip.json", "still.json"]
+    kept = read_record(out / "flip.json")
+
+    monkeypatch.setitem(samples.ATTACKS, "interrupted", samples.Nothing)
+    assert call(*arguments) == 0
+    found = capsys.readouterr()
+    assert "resuming: 2 of 3 cases are done" in found.err
+    assert "flip" not in found.err
+    assert json.loads(found.out)["records"][0] == json.loads(kept.to_json())
+
+
+def test_records_of_another_model_are_not_mixed_in(capsys, installed, model, suite, tmp_path):
+    out = tmp_path / "records"
+    assert call("evaluate", model, "--data", "noise", "--suite", suite, "--out", out) == 0
+    save_model(samples.network(seed=4), tmp_path / "other", steps=samples.GRID.steps)
+    capsys.readouterr()
+    assert call("evaluate", tmp_path / "other", "--data", "noise", "--suite", suite, "--out", out) == 2
+    err = capsys.readouterr().err
+    assert "holds the record of another model, suite or data" in err
+    assert "flip.json: model, small 1, 8 samples of noise" in err
+
+
+def test_a_failed_case_is_run_again(installed, tmp_path):
+    cases = [samples.case("raises")]
+    setting = prepare(
+        samples.classifier(), samples.splits(), samples.suite(*cases), providers=samples.providers()
+    )
+    (first,) = run_cases(setting, cases, tmp_path)
+    assert first.status == "error"
+    assert (tmp_path / "raises.json").exists()
+    assert finished_records(setting, cases, tmp_path) == {}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written_is_told_before_the_work(capsys, installed, model, suite, tmp_path):
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o500)
+    assert call("evaluate", model, "--data", "noise", "--suite", suite, "--out", closed) == 2
+    assert "records cannot be kept in that folder" in capsys.readouterr().err
+
+
+def test_an_out_that_is_no_folder_is_told_before_the_work(capsys, installed, model, suite, tmp_path):
+    (tmp_path / "file").write_text("")
+    arguments = ("evaluate", model, "--data", "noise", "--suite", suite)
+    assert call(*arguments, "--out", tmp_path / "file" / "records") == 2
+    assert "records cannot be kept in that folder" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_one_error(capsys, installed, model, suite, tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    arguments = ("evaluate", model, "--data", "noise", "--suite", suite, "--out", tmp_path / "records")
+    assert call(*arguments) == 2
+    err = capsys.readouterr().err
+    assert "flip.json; found: No space left on device; free space there" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["absent.nir", "--data", "noise"], 2, "error: no such model; asked: absent.nir"),
+        (["MODEL", "--data", "nmist"], 2, "did you mean nmnist?"),
+        (["MODEL", "--data", "noise", "--suite", "events-quik"], 2, "did you mean events-quick?"),
+        (["MODEL", "--data", "noise", "--suite", "SUITE", "--cases", "flop"], 2, "did you mean flip?"),
+        (["MODEL", "--data", "noise", "--suite", "SUITE", "--readout", "spike-mean"], 2, "unknown readout"),
+        (["MODEL", "--data", "noise", "--semantics", "sinabs"], 2, "states its own semantics"),
+        (["MODEL", "--data", "noise", "--dt-us", "7"], 2, "states its own time step"),
+        (["MODEL", "--data", "noise", "--steps", "0"], 2, "0 is not in the range"),
+        (["MODEL"], 2, "Missing option '--data'"),
+        (["TEXT", "--data", "noise"], 3, "error: "),
+        (["EMPTY", "--data", "noise"], 3, "graph.json"),
+    ],
+)
+def test_wrong_use_is_one_clear_error(capsys, installed, model, suite, tmp_path, arguments, code, message):
+    (tmp_path / "text.nir").write_text("no model")
+    (tmp_path / "empty").mkdir()
+    places = {"MODEL": model, "SUITE": suite, "TEXT": tmp_path / "text.nir", "EMPTY": tmp_path / "empty"}
+    assert call("evaluate", *[places.get(argument, argument) for argument in arguments]) == code
+    found = capsys.readouterr()
+    assert message in found.err
+    assert found.out == ""
+
+
+# -- what is printed --------------------------------------------------------------------------------
+
+
+def records(*cases, **more):
+    providers = samples.providers(**more)
+    assert isinstance(providers, Providers)
+    return list(evaluate(samples.classifier(), samples.splits(), samples.suite(*cases), providers=providers))
+
+
+def test_flags_are_told_in_words_with_their_cases():
+    found = records(samples.case("nothing", control="first-cells"), samples.case("cheats"))
+    text = " ".join(table(found).split())
+    assert "flag control-as-strong, nothing: the random control is as strong" in text
+    assert "flag budget-violation, cheats: 8 of 8 samples break rule" in text
+    assert "no flags" not in text
+    (line,) = [line for line in table(found).splitlines() if line.startswith("cheats ")]
+    assert line.split()[1:3] == ["invalid", "-"]
+
+
+def test_nothing_scored_has_no_worst_case():
+    found = records(samples.case("raises"))
+    assert "worst case" not in table(found)
+    assert summary(found)["worst_case_accuracy"] is None
+
+
+def test_a_targeted_case_tells_how_many_were_reached():
+    found = records(samples.case("targeted", target=1))
+    assert "targeted reached class 1: 0." in table(found)
+
+
+def test_an_error_shared_by_cases_is_told_once():
+    found = records(samples.case("raises", name="one"), samples.case("raises", name="two"))
+    assert table(found).count("out of spikes") == 1
+    assert "error in one, two: RuntimeError" in table(found)
