@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import tomllib
@@ -190,3 +191,30 @@ def _problem(detail: Mapping[str, Any]) -> Problem:
         return Problem(MANIFEST, key, "no such key (a misspelt name?)", found)
     expected = str(detail["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
     return Problem(MANIFEST, key, expected, found)
+
+
+def manifest_text(manifest: Manifest) -> str:
+    """A manifest as TOML; `parse_manifest` reads it back."""
+    values = manifest.model_dump()
+    tables = {key: values.pop(key) for key in ("data", "training", "files")}
+    defences = values.pop("defences")
+    lines = [f"{key} = {_toml(value)}" for key, value in values.items()]
+    for defence in defences:
+        lines += ["", "[[defences]]", *(f"{key} = {_toml(value)}" for key, value in defence.items())]
+    for table in ("data", "training"):
+        lines += ["", f"[{table}]", *(f"{key} = {_toml(value)}" for key, value in tables[table].items())]
+    for name, entry in tables["files"].items():
+        lines += ["", f"[files.{name}]", *(f"{key} = {_toml(value)}" for key, value in entry.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        inner = ", ".join(f"{json.dumps(key)} = {_toml(entry)}" for key, entry in value.items())
+        return f"{{ {inner} }}" if inner else "{}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_toml(entry) for entry in value)}]"
+    # JSON's strings are TOML's basic strings, DEL apart, which no field may hold.
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
