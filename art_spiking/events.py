@@ -232,7 +232,7 @@ def write_nmnist(path: str | os.PathLike[str], events: Events) -> None:
 
 
 def validate_spike_tensor(x: Any, *, shape: tuple[int, ...] | None = None, binary: bool = True) -> SpikeArray:
-    """Checks a batch of spike tensors and returns it as float32.
+    """Checks a batch of spike tensors and returns it as float32; no copy where it is that already.
 
     Args:
         x: array or tensor (N, T, C, H, W), or (N, T, F) for data without a sensor.
@@ -251,29 +251,43 @@ def validate_spike_tensor(x: Any, *, shape: tuple[int, ...] | None = None, binar
         )
     _check_axes(array.shape, shape)
     with np.errstate(over="ignore"):
-        result = array.astype(np.float32)
+        result = array.astype(np.float32, copy=False)
+    # In blocks: data sets are large, and each comparison makes an array of its own.
+    rows = max(1, 2**22 // max(1, result[0].size))
+    for start in range(0, len(result), rows):
+        if not _holds_counts(array[start : start + rows], result[start : start + rows], binary):
+            raise _wrong_entry(array, result)
+    return result
+
+
+def _holds_counts(array: npt.NDArray[Any], result: SpikeArray, binary: bool) -> bool:
+    if binary:
+        return bool(((array == 0) | (array == 1)).all())
+    return bool((np.isfinite(result) & (result >= 0) & (np.floor(array) == array)).all())
+
+
+def _wrong_entry(array: npt.NDArray[Any], result: SpikeArray) -> InvalidInput:
+    """The error for the first entry that is wrong in the plainest way."""
     bad = _first(~np.isfinite(result))
     if bad is not None:
-        raise InvalidInput(f"spike tensors are finite; entry {bad} is not", found=result[bad])
+        return InvalidInput(f"spike tensors are finite; entry {bad} is not", found=result[bad])
     bad = _first(result < 0)
     if bad is not None:
-        raise InvalidInput(f"a cell holds no negative count; entry {bad} does", found=result[bad])
-    bad = _first(array != np.floor(array)) if array.dtype.kind == "f" else None
+        return InvalidInput(f"a cell holds no negative count; entry {bad} does", found=result[bad])
+    bad = _first(array != np.floor(array))
     if bad is not None:
-        raise InvalidInput(
+        return InvalidInput(
             f"a cell holds a whole number of events; entry {bad} does not",
             found=array[bad],
             remedy="pass spikes, not rates; encode images first",
         )
-    bad = _first(result > 1) if binary else None
-    if bad is not None:
-        raise InvalidInput(
-            f"binary spike tensors were declared; entry {bad} is a count",
-            found=result[bad],
-            accepted="0 or 1",
-            remedy="bin with binary=True, or declare counts with binary=False",
-        )
-    return result
+    bad = _first(result > 1)
+    return InvalidInput(
+        f"binary spike tensors were declared; entry {bad} is a count",
+        found=result[bad],
+        accepted="0 or 1",
+        remedy="bin with binary=True, or declare counts with binary=False",
+    )
 
 
 def _first(wrong: npt.NDArray[np.bool_]) -> tuple[int, ...] | None:

@@ -77,7 +77,7 @@ def _digest(arrays: dict[str, npt.NDArray[np.generic]]) -> npt.NDArray[np.uint8]
 
 
 def _read(path: Path) -> Recordings:
-    with np.load(path, allow_pickle=False) as stored:
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
         arrays = {name: stored[name] for name in stored.files}
     if not np.array_equal(arrays["digest"], _digest(arrays)):
         raise ValueError("its digest differs")
