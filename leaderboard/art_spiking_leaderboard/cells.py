@@ -33,7 +33,7 @@ class CellIdentity:
     """All that the result of a cell depends on; its hash is the cell's key.
 
     `model` is a digest of graph, weights, semantics, readout and defences. `attack` holds name, provider
-    with version, and parameters; `threat` and `control` likewise. `shard` is (index, of how many).
+    with version, parameters and target; `threat` and `control` likewise. `shard` is (index, of how many).
     """
 
     suite: str

@@ -32,8 +32,9 @@ class Entrant:
 class Row:
     """One line of a ranking table.
 
-    `reasons` says why a model has no rank; it is empty exactly when `rank` and `robust` are there. `control`
-    is the worst case over the random controls, counted as `robust` is.
+    `reasons` says why a model has no rank; it is empty exactly when `rank` and `robust` are there. One
+    of them is `claim_problem`, if the claimed clean accuracy was not found. `control` is the worst case over
+    the random controls, counted as `robust` is.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Row:
     control: Share | None = None
     rank: int | None = None
     reasons: tuple[str, ...] = ()
+    claim_problem: str | None = None
 
     @property
     def flags(self) -> list[tuple[str, Flag]]:
@@ -65,7 +67,7 @@ def rank(entrants: Iterable[Entrant], suite: Suite) -> list[Row]:
     return ranked + waiting
 
 
-def claim_problem(claimed: float, clean: Share) -> str | None:
+def _claim_problem(claimed: float, clean: Share) -> str | None:
     """What is wrong with a claimed clean accuracy, or None when it lies in the measured interval."""
     if clean.low <= claimed <= clean.high:
         return None
@@ -83,18 +85,19 @@ def _row(entrant: Entrant, suite: Suite) -> Row:
         return row
     first = next(iter(records.values()))
     clean = accuracy(first.labels, first.clean)
-    mismatch = claim_problem(entrant.claimed_clean, clean)
+    mismatch = _claim_problem(entrant.claimed_clean, clean)
     if len({(record.labels, record.clean) for record in records.values()}) > 1:
         reasons += ("its clean predictions differ between cases",)
     if mismatch is not None:
         reasons += (mismatch,)
+    row = replace(row, clean=clean, claim_problem=mismatch, reasons=reasons)
     controls = [record.control for record in records.values() if record.control]
     control = share_of(worst_case(first.labels, first.clean, controls)) if controls else None
     if reasons:
-        return replace(row, clean=clean, control=control, reasons=reasons)
+        return replace(row, control=control)
     attacked = [record.adversarial for record in records.values()]
     robust = share_of(worst_case(first.labels, first.clean, attacked))
-    return replace(row, clean=clean, control=control, robust=robust)
+    return replace(row, control=control, robust=robust)
 
 
 def _missing(records: Mapping[str, Record], suite: Suite) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The leaderboard as a static site."""
 
-from art_spiking_leaderboard.site.render import render_site
+from art_spiking_leaderboard.site.render import Content, render_site
+from art_spiking_leaderboard.site.views import Board
 
-__all__ = ["render_site"]
+__all__ = ["Board", "Content", "render_site"]

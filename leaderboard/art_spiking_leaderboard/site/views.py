@@ -4,11 +4,10 @@
 from __future__ import annotations
 
 import shlex
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from art_spiking.metrics import Share, accuracy, summarise_edits
+from art_spiking.metrics import Share, accuracy, fooled, summarise_edits
 from art_spiking.records import Flag, Record
 from art_spiking.suites import Case, Suite
 from art_spiking_leaderboard.manifest import Manifest
@@ -117,7 +116,10 @@ def case_view(case: Case, record: Record | None) -> CaseView:
         text = f"{failure.type}: {failure.message}" if failure else "; ".join(f.text for f in record.flags)
         return replace(view, status=record.status, error=text, flags=flags)
     cost = record.cost
-    summary = summarise_edits(cost.added, cost.removed, cost.moved, cost.own)
+    columns = (cost.added, cost.removed, cost.moved, cost.own)
+    # Where the attack failed it spent nothing or everything, so its successes are what its size is judged by.
+    won = fooled(record.labels, record.clean, record.adversarial)
+    summary = summarise_edits(*columns, over=won if won.any() else None)
     return replace(
         view,
         status="ok",
@@ -127,7 +129,7 @@ def case_view(case: Case, record: Record | None) -> CaseView:
         added=summary.added if summary else None,
         removed=summary.removed if summary else None,
         moved=summary.moved if summary else None,
-        edits=statistics.median(a + r for a, r in zip(cost.added, cost.removed, strict=True)),
+        edits=summary.added + summary.removed if summary else 0.0,
         percent=summary.percent if summary else None,
         forwards=record.forwards,
         backwards=record.backwards,

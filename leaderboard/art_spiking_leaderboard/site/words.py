@@ -46,6 +46,8 @@ def case_words(case: Case) -> str:
     """A sentence: what the attacker may change, and how the changes are chosen."""
     what = threat_words(case.threat)
     how = _HOW.get(case.attack, f"chosen by {case.attack}")
+    if case.target is not None:
+        how += f", so that samples are taken for class {case.target}"
     return f"{what[:1].upper()}{what[1:]}, {how}."
 
 

@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: MIT
+"""Plans and computes cells; each writes its own result before it counts, so a killed run loses nothing."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from art_spiking.datasets import load_data
+from art_spiking.errors import ArtSpikingError
+from art_spiking.evaluate import Providers, Setting, Splits, evaluate_case, prepare
+from art_spiking.evaluate.threats import kinds_in
+from art_spiking.records import ModelIdentity, Record
+from art_spiking.suites import Case, Suite, digest_of
+from art_spiking_leaderboard.cells import BrokenCell, CannotWrite, Cell, CellIdentity, CellStore
+from art_spiking_leaderboard.check import (
+    Names,
+    Submission,
+    build_classifier,
+    check_submission,
+    model_identity,
+)
+from art_spiking_leaderboard.manifest import Data
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+_FINISHED = ("ok", "invalid")  # an error is tried again, what the host refused would be refused again
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a run was asked for, the same for all its cells."""
+
+    suite: Suite
+    records: Path
+    data_dir: Path | None = None
+    figures: Path | None = None
+    command: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CellSpec:
+    """One cell to compute: plain data that can be sent to another process."""
+
+    job: Job
+    folder: Path
+    case: str
+    identity: CellIdentity
+
+    @property
+    def model(self) -> str:
+        """The submission's name."""
+        return self.folder.name
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a cell; without a cell, `problem` says why its model could not be evaluated at all."""
+
+    spec: CellSpec
+    cell: Cell | None
+    problem: str = ""
+    resumed: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Whether the cell has a number."""
+        return self.cell is not None and self.cell.record.status == "ok"
+
+
+class Workbench:
+    """What the cells of one process share: plugins, loaded data, prepared models. It only saves time."""
+
+    def __init__(self) -> None:
+        self.names = Names.installed()
+        self.providers = Providers.installed()
+        self._splits: dict[tuple[Any, ...], tuple[Splits, str]] = {}
+        self._setting: tuple[tuple[Path, str], Setting] | None = None
+
+    def splits(self, data: Data, job: Job) -> tuple[Splits, str]:
+        """The samples that a suite takes, and their digest."""
+        key = (data, job.data_dir, job.suite.craft, job.suite.test)
+        if key not in self._splits:
+
+            def load(split: str, limit: int | None) -> Any:
+                return load_data(
+                    data.name,
+                    split,
+                    steps=data.steps,
+                    dt_us=data.dt_us,
+                    binary=data.binary,
+                    data_dir=job.data_dir,
+                    limit=limit,
+                    datasets=self.names.datasets,
+                )
+
+            splits = Splits(craft=load("train", job.suite.craft), test=load("test", job.suite.test))
+            digest = digest_of({"craft": splits.craft.digest(), "test": splits.test.digest()})
+            self._splits[key] = (splits, digest)
+        return self._splits[key]
+
+    def setting(self, spec: CellSpec) -> Setting:
+        """The model of a cell, prepared for its suite; kept until another model is asked for."""
+        key = (spec.folder, spec.job.suite.digest())
+        if self._setting is None or self._setting[0] != key:
+            submission = check_submission(spec.folder, self.names)
+            classifier = build_classifier(submission, self.names)
+            if submission.manifest is None:
+                raise TypeError("a classifier was built without a manifest")
+            splits, _ = self.splits(submission.manifest.data, spec.job)
+            setting = prepare(
+                classifier,
+                splits,
+                spec.job.suite,
+                name=spec.model,
+                providers=self.providers,
+                command=spec.job.command,
+            )
+            self._setting = (key, setting)
+        return self._setting[1]
+
+
+def plan(submission: Submission, job: Job, workbench: Workbench) -> list[CellSpec]:
+    """The cells of one checked submission.
+
+    Raises:
+        ArtSpikingError: its data cannot be loaded, or its model cannot be built.
+    """
+    if submission.manifest is None:
+        return []
+    _, data = workbench.splits(submission.manifest.data, job)
+    model = model_digest(model_identity(submission, workbench.names))
+    return [
+        CellSpec(job, submission.folder, case.name, _identity(case, job.suite, data, model, workbench))
+        for case in job.suite.cases
+    ]
+
+
+def model_digest(identity: ModelIdentity) -> str:
+    """One hash of a model's graph, weights, semantics, readout and defences; not of its name."""
+    return digest_of(identity.model_dump(mode="json", exclude={"name"}))
+
+
+def finished_cell(spec: CellSpec, warn: Callable[[str], object]) -> Cell | None:
+    """The cell's result where it is there already; a broken file is warned of and counts as absent."""
+    store = CellStore(spec.job.records)
+    try:
+        cell = store.read(spec.model, spec.job.suite.name, spec.identity.key)
+    except BrokenCell as error:
+        warn(f"{error}; it is computed again")
+        return None
+    return cell if cell is not None and cell.record.status in _FINISHED else None
+
+
+def run_cell(spec: CellSpec, workbench: Workbench | None = None) -> Cell:
+    """Computes one cell and writes it; the result depends on the spec alone.
+
+    Raises:
+        CannotWrite: full disk, or no permission.
+        ArtSpikingError: the model cannot be prepared: it returns NaN, or does not fit its data.
+    """
+    setting = (workbench or Workbench()).setting(spec)
+    pictures: list[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]] = []
+
+    def keep(record: Record, clean: npt.NDArray[np.float32], adversarial: npt.NDArray[np.float32]) -> None:
+        if spec.job.figures is not None:
+            index = _telling_sample(record)
+            pictures.append((clean[index].copy(), adversarial[index].copy()))
+
+    record = evaluate_case(setting, spec.job.suite.case(spec.case), on_adversarial=keep)
+    finished = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    cell = Cell(spec.identity, record, finished)
+    CellStore(spec.job.records).write(spec.model, spec.job.suite.name, cell)
+    for clean, adversarial in pictures:
+        _draw(spec, clean, adversarial, setting.splits.test.grid.dt_us)
+    return cell
+
+
+def run(
+    specs: Sequence[CellSpec],
+    compute: Callable[[CellSpec], Cell],
+    *,
+    warn: Callable[[str], object],
+    starting: Callable[[CellSpec], object] = lambda spec: None,
+) -> Iterator[Outcome]:
+    """Computes the cells that are not there yet, and yields every cell's outcome, in order.
+
+    A model that cannot be prepared costs its own cells only. CannotWrite and KeyboardInterrupt pass through;
+    cells finished by then are on disk.
+
+    Args:
+        specs: the cells.
+        compute: computes and writes one, such as `run_cell`.
+        warn: told of broken files.
+        starting: told of each cell before it is computed.
+    """
+    failed: dict[str, str] = {}
+    for spec in specs:
+        cell = finished_cell(spec, warn)
+        if cell is not None:
+            yield Outcome(spec, cell, resumed=True)
+            continue
+        if spec.model in failed:
+            yield Outcome(spec, None, failed[spec.model])
+            continue
+        starting(spec)
+        try:
+            yield Outcome(spec, compute(spec))
+        except CannotWrite:
+            raise
+        except (ArtSpikingError, ArithmeticError, MemoryError, RuntimeError, TypeError, ValueError) as error:
+            failed[spec.model] = f"{type(error).__name__}: {error}"
+            yield Outcome(spec, None, failed[spec.model])
+
+
+def _identity(case: Case, suite: Suite, data: str, model: str, workbench: Workbench) -> CellIdentity:
+    attacks, threats = workbench.providers.attacks, workbench.providers.threats
+
+    def attack(name: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        provider = attacks[name].provider if name in attacks else None
+        return {"name": name, "provider": provider, "parameters": parameters}
+
+    kinds = sorted(set(kinds_in(case.threat)))
+    providers = {kind: threats[kind].provider if kind in threats else None for kind in kinds}
+    control = case.control
+    return CellIdentity(
+        suite=suite.digest(),
+        case=case.name,
+        data=data,
+        model=model,
+        attack={**attack(case.attack, case.parameters), "target": case.target},
+        threat={"form": case.threat, "providers": providers},
+        control=None if control is None else attack(control.attack, control.parameters),
+        seed=case.seed,
+    )
+
+
+def _telling_sample(record: Record) -> int:
+    """The first sample that the attack fooled, or else the first."""
+    outcomes = zip(record.labels, record.clean, record.adversarial, strict=True)
+    return next((i for i, (label, clean, adv) in enumerate(outcomes) if clean == label != adv), 0)
+
+
+def _draw(
+    spec: CellSpec, clean: npt.NDArray[np.float32], adversarial: npt.NDArray[np.float32], dt_us: int
+) -> None:
+    from art_spiking.figures import attack_figure, save_figure
+
+    if spec.job.figures is None:
+        return
+    path = spec.job.figures / spec.model / spec.job.suite.name / f"{spec.case}.png"
+    try:
+        figure = attack_figure(clean, adversarial, title=f"{spec.model}, {spec.case}", dt_us=dt_us)
+        save_figure(figure, path)
+    except OSError as error:
+        raise CannotWrite(
+            f"cannot write {path}",
+            found=error.strerror or error,
+            remedy="make room, or leave --figures out; the cell itself is kept",
+        ) from error

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: MIT
+"""Reads what has been computed for the submissions as they are now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from art_spiking.suites import Suite
+from art_spiking_leaderboard.cells import BrokenCell, Cell, CellStore
+from art_spiking_leaderboard.check import Names, Submission, model_identity
+from art_spiking_leaderboard.engine import model_digest
+from art_spiking_leaderboard.ranking import Entrant, Row, rank
+
+
+@dataclass(frozen=True)
+class Table:
+    """The ranking of one suite on one data set."""
+
+    suite: Suite
+    data: str
+    rows: Sequence[Row]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A checked submission that can be ranked, with the digest of its model."""
+
+    submission: Submission
+    digest: str
+
+
+def standings(submissions: Iterable[Submission], names: Names) -> list[Standing]:
+    """The submissions without problems, each with its model's digest.
+
+    Raises:
+        ArtSpikingError: a model cannot be built although its submission was found right.
+    """
+    return [
+        Standing(submission, model_digest(model_identity(submission, names)))
+        for submission in submissions
+        if submission.manifest is not None
+    ]
+
+
+def tables(
+    standing: Sequence[Standing], store: CellStore, suite: Suite, warn: Callable[[str], object]
+) -> list[Table]:
+    """One table per data set, from the cells on disk."""
+    by_data: dict[str, list[Entrant]] = {}
+    for entry in standing:
+        manifest = entry.submission.manifest
+        if manifest is None:
+            continue
+        cells = current_cells(entry, store, suite, warn)
+        records = {cell.identity.case: cell.record for cell in cells}
+        claimed = manifest.training.claimed_clean_accuracy
+        by_data.setdefault(manifest.data.name, []).append(
+            Entrant(manifest.name, manifest.data.name, claimed, records)
+        )
+    return [Table(suite, data, rank(entrants, suite)) for data, entrants in sorted(by_data.items())]
+
+
+def current_cells(
+    entry: Standing, store: CellStore, suite: Suite, warn: Callable[[str], object]
+) -> list[Cell]:
+    """The cells of a model as it is now: one per case, all of the same data and kind of device.
+
+    Cells of earlier weights, of another version of the suite or of other data stay on disk and are passed by.
+    Where several sets fit, the one with most cases counts, and of equals the latest.
+    """
+    sets: dict[tuple[str, str, str, str], dict[str, Cell]] = {}
+    for cell in store.cells(entry.submission.name, suite.name):
+        if isinstance(cell, BrokenCell):
+            warn(f"{cell}; it is left out")
+            continue
+        identity = cell.identity
+        if identity.model != entry.digest or identity.suite != suite.digest():
+            continue
+        cases = sets.setdefault(identity.context, {})
+        known = cases.get(identity.case)
+        if known is None or cell.finished > known.finished:
+            cases[identity.case] = cell
+    if not sets:
+        return []
+    best = max(sets.values(), key=lambda cases: (len(cases), max(c.finished for c in cases.values())))
+    return list(best.values())

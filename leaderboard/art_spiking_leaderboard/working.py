@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: MIT
+"""What the commands do; each function returns an exit code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from art_spiking.errors import ArtSpikingError, InvalidInput
+from art_spiking.registry import unknown_name
+from art_spiking.suites import Suite, load_suite
+from art_spiking_leaderboard.cells import CannotWrite, CellStore, write_atomically
+from art_spiking_leaderboard.check import Names, Submission, check_submission, find_submissions
+from art_spiking_leaderboard.engine import CellSpec, Job, Outcome, Workbench, plan, run, run_cell
+from art_spiking_leaderboard.progress import progress
+from art_spiking_leaderboard.results import Standing, Table, standings, tables
+from art_spiking_leaderboard.site import Board, Content, render_site
+from art_spiking_leaderboard.table import table_text
+
+CASE_FAILED, INVALID, INTERRUPTED = 1, 3, 75
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """The options of `leaderboard run`."""
+
+    path: Path
+    suite: str
+    out: Path
+    only: tuple[str, ...] = ()
+    figures: Path | None = None
+    data_dir: Path | None = None
+    command: tuple[str, ...] = ()
+    width: int = 100
+
+
+@dataclass(frozen=True)
+class SiteOptions:
+    """The options of `leaderboard site`."""
+
+    records: Path
+    submissions: Path
+    out: Path
+    suites: tuple[str, ...] = ()
+    figures: Path | None = None
+
+
+def check_all(path: Path, *, as_json: bool) -> int:
+    """Prints every problem of every submission; 3 when there is one."""
+    names = Names.installed()
+    checked = [check_submission(folder, names) for folder in find_submissions(path)]
+    if as_json:
+        found = {entry.name: [problem.to_dict() for problem in entry.problems] for entry in checked}
+        click.echo(json.dumps(found))
+    else:
+        for entry in checked:
+            click.echo(f"{entry.name}: {_verdict(entry)}")
+            for problem in entry.problems:
+                click.echo(f"  {problem.text}")
+    return INVALID if any(entry.problems for entry in checked) else 0
+
+
+def run_all(options: RunOptions) -> int:
+    """Evaluates the valid submissions, prints the ranking and where everything is.
+
+    Raises:
+        InvalidInput: no submission there, or a folder that cannot be written.
+        UnknownName: no such suite, or no submission of a name in `only`.
+    """
+    suite = load_suite(options.suite)
+    workbench = Workbench()
+    checked = _chosen(find_submissions(options.path), options.only, workbench.names)
+    for folder in filter(None, (options.out, options.figures)):
+        _check_writable(folder)
+    refused = [entry for entry in checked if entry.problems]
+    for entry in refused:
+        click.echo(f"{entry.name}: {_verdict(entry)}; it is left out", err=True)
+        for problem in entry.problems:
+            click.echo(f"  {problem.text}", err=True)
+    job = Job(suite, options.out, options.data_dir, options.figures, options.command)
+    specs, left_out = _plan_all(checked, job, workbench)
+    try:
+        outcomes = _compute(specs, workbench)
+    except KeyboardInterrupt:
+        click.echo(f"\ninterrupted; {_kept(specs, options)}", err=True)
+        return INTERRUPTED
+    except CannotWrite as error:
+        click.echo(f"error: {error}\n{_kept(specs, options)}", err=True)
+        return INTERRUPTED
+    resumed = sum(outcome.resumed for outcome in outcomes)
+    if resumed and options.figures is not None:
+        click.echo(
+            f"{resumed} cells were there already, so their figures were not drawn anew; "
+            "to draw them, choose a fresh --out",
+            err=True,
+        )
+    standing = standings([entry for entry in checked if entry.name not in left_out], workbench.names)
+    found = tables(standing, CellStore(options.out), suite, _warn)
+    for table in found:
+        click.echo(table_text(table, width=options.width))
+        click.echo()
+    click.echo(f"cells:   {options.out.resolve()}")
+    if options.figures is not None:
+        click.echo(f"figures: {options.figures.resolve()}")
+    if refused or _claims_wrong(found):
+        return INVALID
+    return CASE_FAILED if left_out or not all(outcome.ok for outcome in outcomes) else 0
+
+
+def write_site(options: SiteOptions) -> int:
+    """Renders the site from the cells on disk.
+
+    Raises:
+        InvalidInput: no submission there, or no cell of any.
+        UnknownName: no such suite.
+    """
+    names = Names.installed()
+    checked = [check_submission(folder, names) for folder in find_submissions(options.submissions)]
+    standing = standings(checked, names)
+    store = CellStore(options.records)
+    suites = _suites(options, standing, store)
+    found = [table for suite in suites for table in tables(standing, store, suite, _warn)]
+    cells = sum(len(row.records) for table in found for row in table.rows)
+    if not cells:
+        raise InvalidInput(
+            "there is nothing to show: no cell of these submissions as they are now",
+            asked=f"--records {options.records} --submissions {options.submissions}",
+            remedy="run `art-spiking leaderboard run` with --out of that folder first",
+        )
+    page = render_site(
+        Content(
+            boards=[Board(table.suite, table.data, table.rows) for table in found],
+            manifests={entry.name: entry.manifest for entry in checked if entry.manifest is not None},
+            digests={entry.submission.name: entry.digest for entry in standing},
+            refused={entry.name: entry.problems for entry in checked if entry.problems},
+            figures=options.figures,
+            cells=cells,
+        ),
+        options.out,
+    )
+    click.echo(f"site: {page.resolve()}")
+    return 0
+
+
+def _verdict(entry: Submission) -> str:
+    count = len(entry.problems)
+    return "ok" if not count else f"{count} problem{'' if count == 1 else 's'}"
+
+
+def _chosen(folders: Sequence[Path], only: Sequence[str], names: Names) -> list[Submission]:
+    known = [folder.name for folder in folders]
+    for name in only:
+        if name not in known:
+            raise unknown_name("submissions", name, known)
+    return [check_submission(folder, names) for folder in folders if not only or folder.name in only]
+
+
+def _plan_all(
+    checked: Sequence[Submission], job: Job, workbench: Workbench
+) -> tuple[list[CellSpec], dict[str, str]]:
+    """All cells, and the submissions whose data or model cannot be had, with the reason."""
+    specs: list[CellSpec] = []
+    left_out: dict[str, str] = {}
+    for entry in checked:
+        try:
+            specs += plan(entry, job, workbench)
+        except ArtSpikingError as error:
+            left_out[entry.name] = str(error)
+            click.echo(f"{entry.name} is left out: {error}", err=True)
+    return specs, left_out
+
+
+def _compute(specs: Sequence[CellSpec], workbench: Workbench) -> list[Outcome]:
+    outcomes = []
+    with progress(specs) as shown:
+        steps = run(specs, lambda spec: run_cell(spec, workbench), warn=_warn, starting=shown.starting)
+        for outcome in steps:
+            shown.finished(outcome)
+            outcomes.append(outcome)
+    return outcomes
+
+
+def _kept(specs: Sequence[CellSpec], options: RunOptions) -> str:
+    store = CellStore(options.out)
+    done = sum(store.path(spec.model, spec.job.suite.name, spec.identity.key).exists() for spec in specs)
+    return (
+        f"{done} of {len(specs)} cells are finished and kept in {options.out}; "
+        "run the same command again to resume"
+    )
+
+
+def _claims_wrong(found: Sequence[Table]) -> bool:
+    """Prints the submissions whose claimed accuracy was not found; whether there is one."""
+    wrong = [f"{row.name}: {row.claim_problem}" for table in found for row in table.rows if row.claim_problem]
+    for line in wrong:
+        click.echo(line, err=True)
+    return bool(wrong)
+
+
+def _suites(options: SiteOptions, standing: Sequence[Standing], store: CellStore) -> list[Suite]:
+    if options.suites:
+        return [load_suite(name) for name in options.suites]
+    suites = []
+    for name in sorted({name for entry in standing for name in store.suites(entry.submission.name)}):
+        try:
+            suites.append(load_suite(name))
+        except ArtSpikingError as error:
+            _warn(f"the cells of suite '{name}' are not shown: {error}")
+    return suites
+
+
+def _check_writable(folder: Path) -> None:
+    """Fails before the work, not after it."""
+    probe = folder / ".writable"
+    try:
+        write_atomically(probe, b"")
+        probe.unlink()
+    except (CannotWrite, OSError) as error:
+        raise InvalidInput(
+            "nothing can be written there",
+            asked=folder,
+            found=getattr(error, "found", error),
+            remedy="name a folder that can be written",
+        ) from error
+
+
+def _warn(message: str) -> None:
+    click.echo(f"warning: {message}", err=True)
