@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from art_spiking.threats import AllOf, EventEdits, EventThreat
 
-_OVERASKED = 4
+OVERASKED = 4
 """Edits offered to a projection that may refuse some, in budgets."""
 
 
@@ -26,6 +27,21 @@ def budgets_of(threat: EventThreat, x: Tensor) -> Tensor:
     limits = [m for m in members_of(threat) if isinstance(m, EventEdits)]
     least = [min([cells, *(m.budget(int(events), cells) for m in limits)]) for events in own]
     return torch.tensor(least, dtype=torch.int64, device=x.device)
+
+
+def widened(threat: EventThreat, factor: int, x: Tensor) -> EventThreat:
+    """Returns the threat with `factor` times its budgets of edits, as far as the input `x` reaches."""
+
+    def wider(member: EventThreat) -> EventThreat:
+        if not isinstance(member, EventEdits):
+            return member
+        if isinstance(member.max_edits, float):
+            return dataclasses.replace(member, max_edits=min(1.0, factor * member.max_edits))
+        most = max(member.max_edits, x[0].numel() * member.max_count)
+        return dataclasses.replace(member, max_edits=min(factor * member.max_edits, most))
+
+    members = tuple(wider(member) for member in members_of(threat))
+    return AllOf(members) if len(members) > 1 else members[0]
 
 
 def is_plain(threat: EventThreat) -> bool:
@@ -64,39 +80,32 @@ class EditSpace:
     def best(self, gain: Tensor, budgets: Tensor | None = None) -> Tensor:
         """Returns the allowed edits, 1 or -1 a cell, that maximise the sum of a linear gain.
 
-        It is the linear minimisation oracle of the Frank-Wolfe method on the convex hull of allowed edits:
-        exactly so for a plain budget, greedily where a refractory period or another rule couples cells.
+        It is the linear oracle of the Frank-Wolfe method on the convex hull of allowed edits: exactly so for a
+        plain budget, greedily where a refractory period or another rule couples cells.
 
         Args:
             gain: like `clean`: what one event more in the cell is worth.
             budgets: int64 (N,), fewer edits than allowed; the threat's own by default.
         """
+        budgets = self.budgets if budgets is None else budgets
         value = gain * self.direction
-        edits = _strongest(value, self.budgets if budgets is None else budgets)
         if is_plain(self.threat):
-            return edits * self.direction
-        asked = _strongest(value, (self.budgets if budgets is None else budgets) * _OVERASKED)
-        return self.allowed_of(value * asked, budgets)
+            return strongest(value, budgets) * self.direction
+        # Offered more than the budget, the projection refuses what the rules forbid and keeps the strongest
+        # of the rest; a part of its choice may break a rule again, so the rules have the last word.
+        kept = self._projected(value * strongest(value, budgets * OVERASKED))
+        return self._projected(value * strongest(value * (kept != 0), budgets))
 
-    def allowed_of(self, value: Tensor, budgets: Tensor | None = None) -> Tensor:
-        """Returns the edits, 1 or -1 a cell, that the threat allows of those with a value above 0."""
+    def _projected(self, value: Tensor) -> Tensor:
         value = value.clamp(min=0)
-        # The projection keeps the strongest, and reads a change of 1.5 or more as several events.
-        strength = value / value.flatten(1).amax(1).clamp(min=1e-30).view(-1, *[1] * (value.ndim - 1))
-        strength = torch.where(value > 0, strength.clamp(min=1e-6), 0.0)
-        kept = self.threat.project(self.clean + strength * self.direction, self.clean) - self.clean
-        if budgets is None or bool((budgets >= self.budgets).all()):
-            return kept
-        # Fewer edits than the threat allows: any part of allowed insertions or of deletions is allowed.
-        return _strongest(strength * (kept != 0), budgets) * kept
-
-    def rounded(self, soft: Tensor, budgets: Tensor | None = None) -> Tensor:
-        """Returns the allowed edits nearest to soft ones in [-1, 1], signed as the direction is."""
-        return self.best(soft, budgets)
+        # The projection ranks changes by size, and reads 1.5 or more as several events.
+        most = value.flatten(1).amax(1).clamp(min=1e-30).view(-1, *[1] * (value.ndim - 1))
+        strength = torch.where(value > 0, (value / most).clamp(min=1e-3), 0.0)
+        return self.threat.project(self.clean + strength * self.direction, self.clean) - self.clean
 
 
-def _strongest(value: Tensor, budgets: Tensor) -> Tensor:
-    """Returns 1 for each sample's `budgets` largest values above 0, and 0 elsewhere."""
+def strongest(value: Tensor, budgets: Tensor) -> Tensor:
+    """Returns 1 for each sample's `budgets` (N,) largest values above 0, and 0 elsewhere."""
     flat = value.flatten(1)
     most = min(int(budgets.max()) if len(budgets) else 0, flat.shape[1])
     if most == 0:

@@ -324,5 +324,7 @@ def _checked_values(name: str, values: npt.ArrayLike, *, binary: bool) -> Values
 
 def _checked_location(location: tuple[int, int]) -> tuple[int, int]:
     if len(location) != 2 or not all(isinstance(v, int | np.integer) and v >= 0 for v in location):
-        raise InvalidInput("a patch's location does not fit", asked=location, accepted="(top, left) in pixels")
+        raise InvalidInput(
+            "a patch's location does not fit", asked=location, accepted="(top, left) in pixels"
+        )
     return int(location[0]), int(location[1])

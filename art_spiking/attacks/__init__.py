@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: MIT
+"""Attacks in the event domain: their results are exactly valid under a threat model."""
+
+from art_spiking.attacks.base import ATTACK_SURROGATE, EventAttack, UniversalAttack
+from art_spiking.attacks.gradient import EventGradientAttack
+from art_spiking.attacks.perturbations import EditMask, Patch, Perturbation
+from art_spiking.attacks.universal import SpikingUniversalPerturbation
+
+__all__ = [
+    "ATTACK_SURROGATE",
+    "EditMask",
+    "EventAttack",
+    "EventGradientAttack",
+    "Patch",
+    "Perturbation",
+    "SpikingUniversalPerturbation",
+    "UniversalAttack",
+]
