@@ -13,7 +13,8 @@ from h5py import h5z
 
 REFERENCE_BYTES = 16
 """The size of a reference to a text of variable length: its length, the heap's address, its index there."""
-_MAX_HEAP_OBJECTS = 1 << 17
+MAX_HEAP_OBJECTS = 1 << 17
+"""The most texts of variable length that are looked for in a file."""
 
 
 class RawFile:
@@ -23,7 +24,7 @@ class RawFile:
         self.stream = stream
         self.size = os.fstat(stream.fileno()).st_size
         self._heaps: dict[int, dict[int, tuple[int, int]]] = {}
-        self._room = _MAX_HEAP_OBJECTS
+        self._room = MAX_HEAP_OBJECTS
 
     def at(self, offset: int | None, size: int) -> bytes | None:
         """The `size` bytes at an offset, or None where the file does not hold them."""

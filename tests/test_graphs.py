@@ -299,6 +299,10 @@ def test_what_a_layer_may_put_out_is_limited():
     assert element_count(huge) > MAX_ELEMENTS
     with pytest.raises(ModelProblems, match="at most 16777216 values a time step"):
         around(NodeSpec("Scale", {}, {"scale": ones(1)}), huge, huge)
+    wide = {"in": NodeSpec("Input", {"shape": (MAX_ELEMENTS,)})}
+    wide |= {f"n{i}": NodeSpec("Scale", {}, {"scale": ones(1)}) for i in range(3)}
+    wide |= {"out": NodeSpec("Output", {"shape": (MAX_ELEMENTS,)})}
+    assert problems_of(wide, chained(list(wide)))[0].startswith("graph: node 'out': expected at most")
     padded = {"stride": 1, "padding": 1 << 30, "dilation": 1, "groups": 1}
     node = NodeSpec("Conv2d", padded, {"weight": ones(1, 1, 1, 1), "bias": ones(1)})
     with pytest.raises(ModelProblems, match="values a time step"):
