@@ -68,7 +68,7 @@ def test_simulated_recordings_are_what_a_sensor_emits(simulated: Recordings) -> 
 def test_a_pixel_emits_an_event_at_each_crossing_of_its_threshold() -> None:
     log_intensity = np.array([0, 250, 100, 100, -200], dtype=np.int64).reshape(-1, 1, 1)
     thresholds = np.array([100, 100], dtype=np.int64).reshape(2, 1, 1)
-    x, y, t, p = simulation._crossings(log_intensity, thresholds, 1000)
+    x, y, t, p = simulation._crossings(log_intensity, thresholds, 1000).T
     assert x.tolist() == y.tolist() == [0] * 6
     # Up past 100 and 200; down from 200 past 100 as it is reached; then past 0, -100 and -200.
     assert p.tolist() == [1, 1, 0, 0, 0, 0]

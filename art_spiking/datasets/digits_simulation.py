@@ -85,11 +85,11 @@ def _record(
     image: npt.NDArray[np.float64], thresholds: npt.NDArray[np.int64], rng: np.random.Generator
 ) -> Events:
     """One recording, sorted by time."""
-    x, y, t, p = _crossings(_render(image, _path(rng)), thresholds, _STEP_US)
+    crossings = _crossings(_render(image, _path(rng)), thresholds, _STEP_US)
     number = rng.poisson(_NOISE_HZ * SENSOR * SENSOR * DURATION_US / 1e6)
     noise = [rng.integers(high, size=number) for high in (SENSOR, SENSOR, DURATION_US, 2)]
-    events = np.empty(len(x) + number, dtype=EVENT_DTYPE)
-    for name, own, background in zip("xytp", (x, y, t, p), noise, strict=True):
+    events = np.empty(len(crossings) + number, dtype=EVENT_DTYPE)
+    for name, own, background in zip("xytp", crossings.T, noise, strict=True):
         events[name] = np.r_[own, background]
     events = events[np.lexsort([events[name] for name in "pxyt"])]
     pixel = events["y"].astype(np.int64) * SENSOR + events["x"]
@@ -133,34 +133,35 @@ def _weights(shift: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 @numba.njit
 def _crossings(
     log_intensity: npt.NDArray[np.int64], thresholds: npt.NDArray[np.int64], step_us: int
-) -> tuple[npt.NDArray[np.int64], ...]:
-    """Where each pixel's log intensity crosses its thresholds: x, y, t and p, rendering by rendering.
+) -> npt.NDArray[np.int64]:
+    """Where each pixel's log intensity crosses its thresholds: rows of x, y, t and p, rendering by rendering.
 
     All arithmetic is on whole numbers; thresholds are (polarity, rows, columns).
     """
     renderings, rows, columns = log_intensity.shape
-    capacity = 4096
-    found = np.empty((4, capacity), dtype=np.int64)
-    count = 0
-    reference = log_intensity[0].copy()
-    for k in range(1, renderings):
-        for y in range(rows):
-            for x in range(columns):
-                before, after = log_intensity[k - 1, y, x], log_intensity[k, y, x]
-                sign = 1 if after > reference[y, x] else -1
-                threshold = thresholds[(1 + sign) // 2, y, x]
-                while sign * (after - reference[y, x]) >= threshold:
-                    reference[y, x] += sign * threshold
-                    if count == capacity:
-                        larger = np.empty((4, 2 * capacity), dtype=np.int64)
-                        larger[:, :capacity] = found
-                        found, capacity = larger, 2 * capacity
-                    passed = step_us * (reference[y, x] - before) // (after - before)
-                    found[0, count], found[1, count] = x, y
-                    found[2, count] = min((k - 1) * step_us + passed, (renderings - 1) * step_us - 1)
-                    found[3, count] = (1 + sign) // 2
-                    count += 1
-    return found[0, :count], found[1, :count], found[2, :count], found[3, :count]
+    # Two passes, the first to count: growing an array takes the compiler longer than the events do.
+    found = np.empty((0, 4), dtype=np.int64)
+    for write in (False, True):
+        reference = log_intensity[0].copy()
+        count = 0
+        for k in range(1, renderings):
+            for y in range(rows):
+                for x in range(columns):
+                    before, after = log_intensity[k - 1, y, x], log_intensity[k, y, x]
+                    p = 1 if after > reference[y, x] else 0
+                    change = thresholds[p, y, x] * (2 * p - 1)
+                    while abs(after - reference[y, x]) >= thresholds[p, y, x]:
+                        reference[y, x] += change
+                        if write:
+                            passed = step_us * (reference[y, x] - before) // (after - before)
+                            found[count, 0] = x
+                            found[count, 1] = y
+                            found[count, 2] = min((k - 1) * step_us + passed, (renderings - 1) * step_us - 1)
+                            found[count, 3] = p
+                        count += 1
+        if not write:
+            found = np.empty((count, 4), dtype=np.int64)
+    return found
 
 
 @numba.njit
