@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -77,9 +78,14 @@ class _Trial:
         yield "leaves global random state alone", self.draws_from_its_own_generator
         yield "takes labels as indices or one-hot", self.takes_both_kinds_of_labels
 
-    def attacked(self, *, seed: int = 0, one_hot: bool = False) -> Any:
-        """What a new attack returns; a universal one is fitted on the first half, applied to the whole."""
-        attack = self.factory(self.model, self.threat, seed=seed)
+    def attacked(
+        self, *, seed: int = 0, one_hot: bool = False, model: SpikingClassifier | None = None
+    ) -> Any:
+        """What a new attack returns; a universal one is fitted on the first half, applied to the whole.
+
+        Each attack gets a model of its own, so that one property's offence does not hide in another.
+        """
+        attack = self.factory(copy.deepcopy(self.model) if model is None else model, self.threat, seed=seed)
         x, y = self.data.x.copy(), self.labels(one_hot=one_hot)
         if not getattr(attack, "universal", False):
             return attack.generate(x, y)
@@ -102,7 +108,7 @@ class _Trial:
         require(not flags, "; ".join(flag.text for flag in flags))
 
     def leaves_inputs_untouched(self) -> None:
-        attack = self.factory(self.model, self.threat, seed=0)
+        attack = self.factory(copy.deepcopy(self.model), self.threat, seed=0)
         x, y = self.data.x.copy(), self.data.y.copy()
         calls = [attack.generate]
         if getattr(attack, "universal", False):
@@ -113,16 +119,17 @@ class _Trial:
         require(same(y, self.data.y), "it changed the labels that it was given")
 
     def leaves_the_model_untouched(self) -> None:
-        before = {name: value.clone() for name, value in self.model.model.state_dict().items()}
-        frozen = [parameter.requires_grad for parameter in self.model.model.parameters()]
-        readout = self.model.readout
-        self.attacked()
-        after = self.model.model.state_dict()
+        model = copy.deepcopy(self.model)
+        before = {name: value.clone() for name, value in model.model.state_dict().items()}
+        frozen = [parameter.requires_grad for parameter in model.model.parameters()]
+        readout = model.readout
+        self.attacked(model=model)
+        after = model.model.state_dict()
         changed = [name for name, value in before.items() if not torch.equal(value, after[name])]
         require(not changed, f"it changed {', '.join(changed)}")
-        now = [parameter.requires_grad for parameter in self.model.model.parameters()]
+        now = [parameter.requires_grad for parameter in model.model.parameters()]
         require(now == frozen, "it switched gradients of the parameters on or off")
-        require(self.model.readout == readout, "it changed the readout")
+        require(model.readout == readout, "it changed the readout")
 
     def repeats_itself(self) -> None:
         for seed in (0, 1):
