@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A tutorial plugin for art-spiking: the attack hot-pixels."""
+"""A tutorial plugin for art-spiking: the attack hot-pixels.
 
-from art_spiking_example.hot_pixels import HotPixels
-
-__all__ = ["HotPixels"]
+Nothing is imported here: the entry point imports this package for every command, help included.
+"""

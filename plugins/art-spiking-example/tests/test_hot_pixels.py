@@ -3,7 +3,7 @@
 
 import numpy as np
 import pytest
-from art_spiking_example import HotPixels
+from art_spiking_example.hot_pixels import HotPixels
 
 from art_spiking.errors import InvalidInput
 from art_spiking.testing import check_attack, small_classifier, small_data
