@@ -30,8 +30,8 @@ SEMANTICS = "spikingjelly"
 FILTER = {"window_us": 20_000, "dt_us": DT_US, "support": 2}
 BATCH = 64
 
-Perturb = Callable[[SpikingClassifier, Tensor, Tensor, torch.Generator], Tensor]
-"""(classifier, samples, labels, generator) -> the samples to train on, a batch of the same shape."""
+Perturb = Callable[[SpikingClassifier, tuple[Tensor, Tensor], float, torch.Generator], Tensor]
+"""(classifier, (samples, labels), strength in (0, 1], generator) -> the samples to train on."""
 
 
 @dataclass(frozen=True)
@@ -46,31 +46,36 @@ class Recipe:
     filtered: bool = False
 
 
-def attacked(classifier: SpikingClassifier, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+def attacked(
+    classifier: SpikingClassifier,
+    batch: tuple[Tensor, Tensor],
+    strength: float,
+    generator: torch.Generator,
+) -> Tensor:
     """A batch of which a quarter stays clean and each other quarter is attacked in another way.
 
-    Edits for each sample, one universal insertion for all, and a patch; each follows a single gradient of the
-    loss, and the threat models choose the strongest edits they allow. Budgets are drawn anew each time.
+    Edits for each sample, insertions that follow the slope of all samples, and a patch; each from a single
+    gradient of the loss, and the threat models choose the strongest edits they allow. Budgets are drawn anew
+    each time, up to `strength` times the largest.
     """
+    x, y = batch
     gradient, _ = classifier.input_gradient(x, y)
     quarter = len(x) // 4
-    parts = x.split([quarter, quarter, quarter, len(x) - 3 * quarter])
-    slopes = gradient.split([len(part) for part in parts])
+    sizes = [quarter, quarter, quarter, len(x) - 3 * quarter]
+    clean, edited, shared, patched = x.split(sizes)
+    _, edit_slope, shared_slope, patch_slope = gradient.split(sizes)
 
-    def draw(low: int, high: int) -> int:
-        return int(torch.randint(low, high + 1, (), generator=generator))
+    def budget(most: int) -> int:
+        return 1 + int(strength * most * float(torch.rand((), generator=generator)))
 
-    edits = EventEdits(draw(20, 400))
-    universal = EventEdits(draw(100, 1200), delete=False)
-    patch = PatchRegion(area=draw(20, 60) / 1000)
+    common = shared_slope.sign().mean(0, keepdim=True).clamp(min=0).expand_as(shared)
     # Soft steps towards a higher loss; of each, the projection keeps the strongest edits that fit.
-    shared = slopes[2].sign().mean(0, keepdim=True).clamp(min=0).expand_as(parts[2])
     return torch.cat(
         [
-            parts[0],
-            edits.project(parts[1] + _soft(parts[1], slopes[1]), parts[1]),
-            universal.project(parts[2] + _soft(parts[2], shared), parts[2]),
-            patch.project(parts[3] + _soft(parts[3], slopes[3]), parts[3]),
+            clean,
+            EventEdits(budget(250)).project(edited + _soft(edited, edit_slope), edited),
+            EventEdits(budget(1000), delete=False).project(shared + _soft(shared, common), shared),
+            PatchRegion((10 + budget(45)) / 1000).project(patched + _soft(patched, patch_slope), patched),
         ]
     )
 
@@ -157,10 +162,12 @@ def train(recipe: Recipe, data: EventData, *, epochs: int | None = None, seed: i
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, epochs * batches, pct_start=0.15)
     for epoch in range(epochs):
         total = 0.0
+        # Weak attacks first: under the full ones an untrained network learns nothing.
+        strength = min(1.0, (epoch + 1) / (0.7 * epochs))
         for chosen in torch.randperm(len(y), generator=generator).split(BATCH):
             batch = shifted(x[chosen], generator)
             if recipe.perturb is not None:
-                batch = recipe.perturb(classifier, batch, y[chosen], generator)
+                batch = recipe.perturb(classifier, (batch, y[chosen]), strength, generator)
             with classifier.trainable():
                 loss = torch.nn.functional.cross_entropy(classifier.logits(batch), y[chosen])
                 optimizer.zero_grad()

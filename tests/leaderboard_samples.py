@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import hashlib
 
+from art_spiking_leaderboard.manifest import Data, Defence, FileEntry, Files, Manifest, Training
+
 from art_spiking.records import (
     Costs,
     DataIdentity,
@@ -16,7 +18,6 @@ from art_spiking.records import (
     SuiteIdentity,
 )
 from art_spiking.suites import Case, Control, Suite
-from art_spiking_leaderboard.manifest import Data, Defence, FileEntry, Files, Manifest, Training
 
 SUITE = Suite(
     name="tiny-suite",

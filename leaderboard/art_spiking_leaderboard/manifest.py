@@ -9,7 +9,7 @@ import re
 import tomllib
 import unicodedata
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 
@@ -131,7 +131,8 @@ class Manifest(_Strict):
     every field of NeuronSemantics; it must be the one that graph.json states.
     """
 
-    schema_version: Literal[1]
+    # Not Literal[1]: that lets true pass.
+    schema_version: Annotated[int, Field(ge=SCHEMA_VERSION, le=SCHEMA_VERSION)]
     name: Name
     title: Line
     authors: Annotated[tuple[Line, ...], Field(strict=False, min_length=1, max_length=50)]

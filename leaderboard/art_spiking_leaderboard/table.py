@@ -19,23 +19,20 @@ _NOTE = (
 def table_text(table: Table, *, width: int = 100) -> str:
     """One table: ranked models, then those without a rank and why."""
     ranked = [row for row in table.rows if row.rank is not None]
-    lines = [f"{table.suite.name} on {table.data}", ""]
+    lines = [f"{table.suite.name} on {table.data}"]
     if ranked:
-        lines += _aligned([_head(table), *(_line(row, table) for row in ranked)])
+        lines += ["", *_aligned([_head(table), *(_line(row, table) for row in ranked)])]
         lines += ["", textwrap.fill(_NOTE + RANK_RULE, width)]
     for row in table.rows:
         if row.reasons:
             lines += ["", f"{row.name} is not ranked:"]
-            lines += [
-                textwrap.fill(reason, width, initial_indent="  - ", subsequent_indent="    ")
-                for reason in row.reasons
-            ]
+            lines += [_wrapped(reason, width, first="  - ") for reason in row.reasons]
     flags = [
         f"  {row.name}, {case}: {flag.text}" for row in table.rows for case, flag in row.flags if row.rank
     ]
     if flags:
         lines += ["", "Flags, which say why a number may flatter:"]
-        lines += [textwrap.fill(flag, width, subsequent_indent="    ") for flag in flags]
+        lines += [_wrapped(flag, width) for flag in flags]
     return "\n".join(lines)
 
 
@@ -54,6 +51,11 @@ def _line(row: Row, table: Table) -> list[str]:
 
 def _share(share: Share | None) -> str:
     return "-" if share is None else f"{share.value:.2f} [{share.low:.2f}, {share.high:.2f}]"
+
+
+def _wrapped(text: str, width: int, *, first: str = "") -> str:
+    """Lines of at most `width`; names are not broken at their hyphens."""
+    return textwrap.fill(text, width, initial_indent=first, subsequent_indent="    ", break_on_hyphens=False)
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:

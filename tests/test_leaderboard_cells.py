@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: MIT
+"""Cells: keys that tell results apart, and files that are whole or absent."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from art_spiking_leaderboard.cells import (
+    BrokenCell,
+    CannotWrite,
+    Cell,
+    CellIdentity,
+    CellStore,
+    write_atomically,
+)
+from leaderboard_samples import make_record
+
+IDENTITY = CellIdentity(
+    suite="sha256:s",
+    case="edits-5",
+    data="sha256:d",
+    model="sha256:m",
+    attack={"name": "event-gradient", "provider": "art-spiking 0.1.0", "parameters": {"steps": 3}},
+    threat={"form": {"kind": "event-edits", "max_edits": 5}, "providers": {}},
+    control=None,
+    seed=0,
+)
+CELL = Cell(IDENTITY, make_record(), "2027-01-01T00:00:00+00:00")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> CellStore:
+    return CellStore(tmp_path / "records")
+
+
+def test_a_cell_comes_back_as_it_was_written(store):
+    store.write("plain", "tiny-suite", CELL)
+    assert store.read("plain", "tiny-suite", IDENTITY.key) == CELL
+    assert list(store.cells("plain", "tiny-suite")) == [CELL]
+    assert store.suites("plain") == ["tiny-suite"]
+
+
+def test_no_cell_is_none_and_no_folder_is_empty(store):
+    assert store.read("plain", "tiny-suite", IDENTITY.key) is None
+    assert list(store.cells("plain", "tiny-suite")) == []
+    assert store.suites("plain") == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"suite": "other"},
+        {"case": "other"},
+        {"data": "other"},
+        {"model": "other"},
+        {"attack": {**IDENTITY.attack, "provider": "art-spiking 0.2.0"}},
+        {"attack": {**IDENTITY.attack, "parameters": {"steps": 4}}},
+        {"threat": {"form": {"kind": "event-edits", "max_edits": 6}, "providers": {}}},
+        {"control": {"name": "random-events"}},
+        {"seed": 1},
+        {"shard": (0, 2)},
+        {"dtype": "float64"},
+        {"device_class": "cuda"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_whatever_decides_a_result_changes_the_key(change):
+    assert dataclasses.replace(IDENTITY, **change).key != IDENTITY.key
+
+
+def test_the_key_does_not_depend_on_the_order_of_parameters():
+    turned = dict(reversed(IDENTITY.attack.items()))
+    assert dataclasses.replace(IDENTITY, attack=turned).key == IDENTITY.key
+
+
+def torn(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def flipped(content: bytes) -> bytes:
+    return content.replace(b'"adversarial":[0,1,2,', b'"adversarial":[1,1,2,')
+
+
+def another_key(content: bytes) -> bytes:
+    values = json.loads(content)
+    values["identity"]["seed"] = 7
+    return json.dumps(values).encode()
+
+
+def not_a_record(content: bytes) -> bytes:
+    return json.dumps({**json.loads(content), "record": {}}).encode()
+
+
+def deep(content: bytes) -> bytes:
+    return b"[" * 100_000
+
+
+@pytest.mark.parametrize("damage", [torn, flipped, another_key, not_a_record, deep, lambda content: b""])
+def test_a_damaged_file_is_seen(store, damage):
+    path = store.write("plain", "tiny-suite", CELL)
+    damaged = damage(path.read_bytes())
+    assert damaged != path.read_bytes()
+    path.write_bytes(damaged)
+    with pytest.raises(BrokenCell, match=path.name):
+        store.read("plain", "tiny-suite", IDENTITY.key)
+
+
+def test_a_copied_file_under_another_name_is_seen(store):
+    path = store.write("plain", "tiny-suite", CELL)
+    path.rename(path.with_name("0" * 64 + ".json"))
+    (found,) = store.cells("plain", "tiny-suite")
+    assert isinstance(found, BrokenCell)
+
+
+def test_a_full_disk_is_one_clear_error_and_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "cell.json"
+    write_atomically(path, b"old")
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(CannotWrite, match=r"no room left.*make room"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["cell.json"]
+
+
+def test_a_write_that_the_system_cuts_short_leaves_nothing(tmp_path):
+    """A real limit on the size of files, in a process of its own."""
+    code = f"""
+import resource, sys
+from pathlib import Path
+from art_spiking_leaderboard.cells import CannotWrite, write_atomically
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+folder = Path({str(tmp_path)!r})
+write_atomically(folder / "small.json", b"x" * 1000)
+try:
+    write_atomically(folder / "large.json", b"x" * 5000)
+except CannotWrite as error:
+    sys.exit(0 if "no room left" in str(error) else 4)
+sys.exit(5)
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=False, timeout=120)
+    assert done.returncode == 0
+    assert [entry.name for entry in tmp_path.iterdir()] == ["small.json"]
+
+
+def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(CannotWrite, match="cannot write"):
+        write_atomically(tmp_path / "file" / "cell.json", b"x")
+
+
+@pytest.mark.slow
+def test_a_killed_writer_leaves_whole_files_only(tmp_path):
+    code = f"""
+from pathlib import Path
+from art_spiking_leaderboard.cells import write_atomically
+n = 0
+while True:
+    write_atomically(Path({str(tmp_path)!r}) / f"{{n}}.json", b"x" * 200_000)
+    n += 1
+"""
+    for round_ in range(5):
+        process = subprocess.Popen([sys.executable, "-c", code])
+        while not list(tmp_path.glob("*.json")):
+            time.sleep(0.05)
+        time.sleep(0.01 * round_)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        sizes = {path.stat().st_size for path in tmp_path.glob("*.json")}
+        assert sizes == {200_000}
+        for path in tmp_path.iterdir():
+            path.unlink()
