@@ -2,8 +2,8 @@
 """Evaluates a model under a suite: one record per case, checked by the host and not by the attacks."""
 
 from art_spiking.evaluate.runs import OnAdversarial, evaluate, evaluate_case
-from art_spiking.evaluate.settings import Providers, Setting, Splits, prepare
-from art_spiking.evaluate.threats import build_threat
+from art_spiking.evaluate.settings import Providers, Setting, Splits, identify_data, identify_model, prepare
+from art_spiking.evaluate.threats import build_threat, kinds_in
 
 __all__ = [
     "OnAdversarial",
@@ -13,5 +13,8 @@ __all__ = [
     "build_threat",
     "evaluate",
     "evaluate_case",
+    "identify_data",
+    "identify_model",
+    "kinds_in",
     "prepare",
 ]
