@@ -2,7 +2,9 @@
 """Attacks in the event domain: their results are exactly valid under a threat model."""
 
 from art_spiking.attacks.base import ATTACK_SURROGATE, EventAttack, UniversalAttack
+from art_spiking.attacks.controls import RandomEvents, RandomPatch, RandomUniversal
 from art_spiking.attacks.gradient import EventGradientAttack
+from art_spiking.attacks.patch import SpikingAdversarialPatch
 from art_spiking.attacks.perturbations import EditMask, Patch, Perturbation
 from art_spiking.attacks.universal import SpikingUniversalPerturbation
 
@@ -13,6 +15,10 @@ __all__ = [
     "EventGradientAttack",
     "Patch",
     "Perturbation",
+    "RandomEvents",
+    "RandomPatch",
+    "RandomUniversal",
+    "SpikingAdversarialPatch",
     "SpikingUniversalPerturbation",
     "UniversalAttack",
 ]

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, final
 
 import numpy as np
@@ -13,6 +13,7 @@ import torch
 from art.attacks.attack import EvasionAttack
 from torch import Tensor
 
+from art_spiking.attacks.objectives import gap
 from art_spiking.attacks.perturbations import Perturbation
 from art_spiking.errors import InvalidInput
 from art_spiking.estimators import SpikingClassifier
@@ -33,7 +34,7 @@ without bound (measured: attacks all but fail from alpha 5 on).
 """
 
 
-class EventAttack(EvasionAttack):  # type: ignore[misc]
+class EventAttack(EvasionAttack):
     """An attack whose results are events that its threat model allows.
 
     A subclass writes `run` and its own hyper-parameters, keyword-only and with defaults, and names these in
@@ -148,7 +149,7 @@ class EventAttack(EvasionAttack):  # type: ignore[misc]
         found = self.threat.violations(x_adv, x)
         if found:
             raise InvalidInput(
-                f"{type(self).__name__} returned {len(found)} samples or batches that its threat model forbids",
+                f"{type(self).__name__} returned samples that its threat model forbids",
                 found="; ".join(violation.text for violation in found[:3]),
                 accepted=repr(self.threat),
                 remedy="this is an error in the attack or the threat model; do not use its result",
@@ -211,6 +212,21 @@ class UniversalAttack(EventAttack):
         self.perturbation = self.fit_tensors(clean, labels, torch.Generator().manual_seed(self.seed))
         return self.perturbation
 
+    def craft_score(self, candidate: Perturbation, x: Tensor, y: Tensor) -> tuple[float, float]:
+        """Scores a candidate on the craft split; lower is better for the attacker.
+
+        Returns:
+            The share of samples that are not fooled, and the mean gap by which they are not.
+        """
+        unfooled, lead = 0, 0.0
+        for start in range(0, len(x), self.batch_size):
+            part = slice(start, start + self.batch_size)
+            edited = candidate.apply(x[part], seed=self.seed + start)
+            logits = self.estimator.predict_torch(edited, self.batch_size)
+            unfooled += int((~self.fooled(logits.argmax(1), y[part])).sum())
+            lead += float(gap(logits, y[part]).sum()) * (1 if self.targeted else -1)
+        return unfooled / len(x), lead / len(x)
+
     def run(self, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         """Applies what was fitted last, with the attack's own seed.
 
@@ -225,6 +241,11 @@ class UniversalAttack(EventAttack):
         generator = torch.Generator().manual_seed(self.seed)
         self.perturbation = self.fit_tensors(clean, labels, generator)
         return self.threat.project(self.run(clean, labels, generator), clean)
+
+
+def shuffled(samples: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Yields the indices of all samples in random order, in batches."""
+    yield from torch.split(torch.randperm(samples, generator=generator), batch_size)
 
 
 def attack_view(

@@ -103,6 +103,7 @@ class EditSearch:
             rows: open samples.
             least: int64, edits that do not fool them, or that the budget need not go below.
             most: int64, edits that do.
+            probe: tries them.
         """
         if not len(rows):
             return

@@ -80,8 +80,8 @@ class EditSpace:
     def best(self, gain: Tensor, budgets: Tensor | None = None) -> Tensor:
         """Returns the allowed edits, 1 or -1 a cell, that maximise the sum of a linear gain.
 
-        It is the linear oracle of the Frank-Wolfe method on the convex hull of allowed edits: exactly so for a
-        plain budget, greedily where a refractory period or another rule couples cells.
+        It is the linear oracle of the Frank-Wolfe method on the convex hull of allowed edits: exactly so for
+        a plain budget, greedily where a refractory period or another rule couples cells.
 
         Args:
             gain: like `clean`: what one event more in the cell is worth.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The edit masks that a threat model leaves open to a universal perturbation, and the best for a linear gain."""
+"""The edit masks that a threat model leaves open, and the best of them for a linear gain."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from art_spiking.attacks.edit_space import OVERASKED, budgets_of, is_plain, members_of
 from art_spiking.attacks.perturbations import EditMask
 from art_spiking.errors import InvalidInput
-from art_spiking.threats import AllOf, EventEdits, EventThreat
+from art_spiking.threats import AllOf, EventEdits, EventThreat, PatchRegion
 
 _RARE = 0.02
 _LEAST_PRIORITY = 0.25
@@ -67,8 +67,11 @@ class MaskSpace:
     @property
     def max_count(self) -> int:
         """The most events that a cell may hold after an insertion."""
-        counts = [getattr(member, "max_count", None) for member in members_of(self.threat)]
-        return min(count for count in counts if count is not None)
+        return min(
+            member.max_count
+            for member in members_of(self.threat)
+            if isinstance(member, EventEdits | PatchRegion)
+        )
 
     def best(self, gain: Tensor) -> Tensor:
         """Returns the mask of 0 and 1 that maximises the sum of a linear gain within the budget.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What an attack ascends: per-sample losses of the logits, high where the model errs as the attacker wants."""
+"""What an attack ascends: per-sample losses of the logits, high where the model errs."""
 
 from __future__ import annotations
 

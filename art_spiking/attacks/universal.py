@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -16,6 +16,7 @@ from art_spiking.attacks.base import (
     check_flag,
     check_whole,
     checked_surrogate,
+    shuffled,
 )
 from art_spiking.attacks.mask_space import MaskSpace
 from art_spiking.attacks.objectives import CappedGap, CappedLead, Objective, gap
@@ -118,7 +119,7 @@ class SpikingUniversalPerturbation(UniversalAttack):
                 soft = soft + rate * (space.best(velocity) - soft)
                 step += 1
             candidate = space.perturbation(soft, max_shift=self.max_shift)
-            score = self._score(candidate, x, y)
+            score = self.craft_score(candidate, x, y)
             if score < best_score:
                 best, best_score = candidate, score
         return best
@@ -150,20 +151,3 @@ class SpikingUniversalPerturbation(UniversalAttack):
         gradient, _ = view.input_gradient(edited, y, objective=objective)
         gains = torch.stack([gradient * insertable, -gradient * deletable], 1)
         return torch.stack([one.roll(-s, 1) for one, s in zip(gains, shifts.tolist(), strict=True)]).sum(0)
-
-    def _score(self, candidate: EditMask, x: Tensor, y: Tensor) -> tuple[float, float]:
-        """The share of the craft split that the attacker does not have, and by how much; lower is better."""
-        unfooled, lead = 0, 0.0
-        for start in range(0, len(x), self.batch_size):
-            part = slice(start, start + self.batch_size)
-            edited = candidate.apply(x[part], seed=self.seed + start)
-            logits = self.estimator.predict_torch(edited, self.batch_size)
-            unfooled += int((~self.fooled(logits.argmax(1), y[part])).sum())
-            sign = 1 if self.targeted else -1
-            lead += float((sign * gap(logits, y[part])).sum())
-        return unfooled / len(x), lead / len(x)
-
-
-def shuffled(samples: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Yields the indices of all samples in random order, in batches."""
-    yield from torch.split(torch.randperm(samples, generator=generator), batch_size)
