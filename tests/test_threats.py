@@ -202,6 +202,37 @@ def test_refractory_projection_is_the_greedy_one(seed: int, gap: int) -> None:
     np.testing.assert_array_equal(projected.numpy()[:, :, 0, 0, 0], expected)
 
 
+def one_pixel(*values: float) -> torch.Tensor:
+    return torch.tensor(values).view(1, -1, 1, 1, 1)
+
+
+def test_a_budget_that_cuts_a_deletion_goes_to_the_next_best_edit() -> None:
+    clean = one_pixel(0, 1, 0, 0, 0)
+    wish = one_pixel(0.9, 0.9, 0, 0, 0.2)  # the best insertion needs a deletion that is wanted least
+    threat = EventEdits(1, refractory_us=2 * DT, dt_us=DT)
+    assert threat.project(wish, clean).flatten().tolist() == [0, 1, 0, 0, 1]
+    assert dataclasses.replace(threat, max_edits=2).project(wish, clean).flatten().tolist() == [0, 0, 0, 0, 1]
+    assert dataclasses.replace(threat, max_edits=3).project(wish, clean).flatten().tolist() == [1, 0, 0, 0, 1]
+    only_deletion = one_pixel(0.9, 0.9, 0, 0, 0)
+    assert threat.project(only_deletion, clean).flatten().tolist() == [0, 0, 0, 0, 0]
+
+
+def test_a_conjunction_ends_where_all_members_agree() -> None:
+    """The second budget cuts the deletion that the first one's insertion needs."""
+    clean, wish = one_pixel(0, 1, 0, 0, 0), one_pixel(0.9, 0.9, 0, 0, 0)
+    both = EventEdits(2, refractory_us=2 * DT, dt_us=DT) & EventEdits(1)
+    projected = both.project(wish, clean)
+    assert both.violations(projected, clean) == []
+    assert torch.equal(both.project(projected, clean), projected)
+
+
+def test_nan_asks_for_nothing_and_infinity_for_most() -> None:
+    clean = one_pixel(0, 0, 1, 1, 0)
+    wish = one_pixel(math.nan, math.inf, math.nan, -math.inf, 0.3)
+    assert EventEdits(2).project(wish, clean).flatten().tolist() == [0, 1, 1, 0, 0]
+    assert EventEdits(5).project(wish, clean).flatten().tolist() == [0, 1, 1, 0, 1]
+
+
 def test_equal_wishes_go_to_the_first_cells() -> None:
     clean = torch.zeros(1, 3, 1, 1, 3)
     projected = EventEdits(4).project(clean + 0.25, clean)
@@ -253,8 +284,9 @@ def test_a_share_is_of_the_samples_own_events() -> None:
     clean = torch.zeros(2, 1, 1, 10, 10)
     clean[0] = 1
     clean[1, ..., :5, :] = 1
-    cost = (threat := EventEdits(0.29)).cost(threat.project(1 - clean, clean), clean)
-    assert cost.edits.tolist() == [29, 14]  # 0.29 * 100 is 28.999... in floating point
+    for share, edits in ((0.29, [29, 14]), (0.59, [59, 29])):  # 0.29 * 100 is 28.999... in floating point
+        threat = EventEdits(share)
+        assert threat.cost(threat.project(1 - clean, clean), clean).edits.tolist() == edits
 
 
 def test_cost_counts_by_direction() -> None:
