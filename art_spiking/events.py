@@ -198,7 +198,9 @@ def read_nmnist(path: str | os.PathLike[str]) -> Events:
 
 
 def write_nmnist(path: str | os.PathLike[str], events: Events) -> None:
-    """Writes events as an N-MNIST `.bin` file, whole or not at all; `read_nmnist` returns the same events.
+    """Writes events as an N-MNIST `.bin` file, whole or not at all; `read_nmnist` reads the same.
+
+    The folder is made if need be.
 
     Raises:
         InvalidInput: a column above 255, a row above 239, a polarity above 1, or a time outside 0 to
@@ -220,6 +222,7 @@ def write_nmnist(path: str | os.PathLike[str], events: Events) -> None:
     columns = (ordered["x"], ordered["y"], polarity << 7 | time >> 16, time >> 8 & 0xFF, time & 0xFF)
     raw = np.stack([np.asarray(column, dtype=np.uint8) for column in columns], axis=1).tobytes()
     target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with os.fdopen(handle, "wb") as stream:

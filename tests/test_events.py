@@ -184,10 +184,10 @@ def test_event_files_round_trip(
 
 
 def test_the_files_bytes_are_nmnists(tmp_path: Path) -> None:
-    path = tmp_path / "one.bin"
+    path = tmp_path / "new" / "one.bin"
     write_nmnist(path, events_of([(3, 4, 0x123456, 1), (5, 6, 7, 0)]))
     assert path.read_bytes() == bytes([3, 4, 0x80 | 0x12, 0x34, 0x56, 5, 6, 0, 0, 7])
-    assert [p.name for p in tmp_path.iterdir()] == ["one.bin"]
+    assert [p.name for p in path.parent.iterdir()] == ["one.bin"]
 
 
 def test_times_that_run_over_are_continued(tmp_path: Path) -> None:
