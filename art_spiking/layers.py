@@ -6,6 +6,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch.nn import functional
 from art_spiking import neurons
 from art_spiking.graphs import NodeSpec
 from art_spiking.kernels import Backend, scan
+from art_spiking.kernels.frames import can_pool, conv2d, sum_pool2d
 from art_spiking.neurons import Coefficients, NeuronSemantics
 from art_spiking.surrogates import Surrogate
 
@@ -63,12 +65,18 @@ class Convolution(FrameLayer):
         """Owns weight and bias."""
         super().__init__(spec)
         self._own_weights()
+        names = ("stride", "padding", "dilation", "groups")
+        self.options: dict[str, Any] = {name: spec.attributes[name] for name in names}
+        plain = self.options["groups"] == 1 and self.options["dilation"] == (1, 1)
+        self.is_plain = spec.type == "Conv2d" and plain and isinstance(self.options["padding"], tuple)
 
     def forward(self, frames: Tensor) -> Tensor:
         """(M, C, L) or (M, C, H, W) to the same with other sizes."""
+        if self.is_plain and frames.device.type == "cpu":
+            stride, padding = self.options["stride"], self.options["padding"]
+            return conv2d(frames, self.weight, self.bias, stride=stride, padding=padding)
         convolve = functional.conv1d if self.spec.type == "Conv1d" else functional.conv2d
-        options = {name: self.spec.attributes[name] for name in ("stride", "padding", "dilation", "groups")}
-        result: Tensor = convolve(frames, self.weight, self.bias, **options)  # type: ignore[arg-type]
+        result: Tensor = convolve(frames, self.weight, self.bias, **self.options)
         return result
 
 
@@ -117,10 +125,13 @@ class Pooling(FrameLayer):
 
     def forward(self, frames: Tensor) -> Tensor:
         """(M, C, H, W) to (M, C, H', W')."""
-        kernel, stride, padding = (self.spec.attributes[k] for k in ("kernel_size", "stride", "padding"))
+        options: dict[str, Any] = dict(self.spec.attributes)
+        kernel, stride, padding = options["kernel_size"], options["stride"], options["padding"]
         if self.spec.type == "AvgPool2d":
-            return functional.avg_pool2d(frames, kernel, stride, padding)  # type: ignore[arg-type]
-        total = functional.avg_pool2d(frames, kernel, stride, padding, divisor_override=1)  # type: ignore[arg-type]
+            return functional.avg_pool2d(frames, kernel, stride, padding)
+        if can_pool(frames.shape, kernel, stride, padding):
+            return sum_pool2d(frames, kernel, silent=self.pool_gradient == "lp")
+        total = functional.avg_pool2d(frames, kernel, stride, padding, divisor_override=1)
         if self.pool_gradient == "lp":
             return torch.where(total == 0, torch.zeros_like(total), total)
         return total

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # Frames in flight: a share of the batch whose layers stay in the cache. Measured on two CPU cores with the
 # community N-MNIST network; see benchmarks/gradient.py.
-_FRAMES_AT_ONCE = 256
+_FRAMES_AT_ONCE = 1024
 
 _AXES = {1: "F", 2: "C, L", 3: "C, H, W"}
 

@@ -61,30 +61,55 @@ def _spread(parameter: Array, first: int, count: int, out: Array) -> None:
 
 
 @_inlined
-def _integrate(
+def _drop(rows: Array, reset: int) -> None:
+    """What a spike takes off at once, in row 8: the threshold, or nothing."""
+    if reset == SUBTRACT:
+        rows[8] = rows[6]
+    else:
+        rows[8] = 0
+
+
+@_inlined
+def _advance(
     x: Array,
-    current: Array,
-    potential: Array,
-    past: Array,
+    state: Array,
     rows: Array,
     n: int,
     low: float,
-    synapse: int,
-    reset: int,
+    flags: tuple[int, ...],
     u: Array,
+    spikes: Array,
     candidate: Array,
 ) -> None:
-    """Writes u for the input x of one step, and updates the synaptic current."""
-    decay, gain, offset, v_reset, syn_decay, syn_gain, threshold = rows[:7]
-    zero = u.dtype.type(0)
+    """One step of a row: writes potential before the reset and spikes, and updates the state.
+
+    `state` holds the synaptic current, the potential and, for delayed resets, the last spikes; `candidate`
+    gets the potential that a delayed reset to a value blanks.
+    """
+    synapse, several, strict, reset, _, _ = flags
+    current, potential, past = state[0], state[1], state[2]
+    decay, gain, offset, v_reset, threshold, least = rows[0], rows[1], rows[2], rows[3], rows[6], rows[7]
+    one, zero = u.dtype.type(1), u.dtype.type(0)
+    drive = x
     if synapse:
+        drive = current
         for j in range(n):
-            current[j] = syn_decay[j] * current[j] + syn_gain[j] * x[j]
+            current[j] = rows[4, j] * current[j] + rows[5, j] * x[j]
+    if not several and reset <= VALUE:
+        # The common case in one pass.
+        drop = rows[8]
+        hard = reset == VALUE
         for j in range(n):
-            u[j] = decay[j] * potential[j] + gain[j] * current[j] + offset[j]
-    else:
-        for j in range(n):
-            u[j] = decay[j] * potential[j] + gain[j] * x[j] + offset[j]
+            v = decay[j] * potential[j] + gain[j] * drive[j] + offset[j]
+            v = v if v > low else low
+            fired = one if v >= least[j] else zero
+            u[j] = v
+            spikes[j] = fired
+            v = v - drop[j] * fired
+            potential[j] = v_reset[j] if hard and fired > zero else v
+        return
+    for j in range(n):
+        u[j] = decay[j] * potential[j] + gain[j] * drive[j] + offset[j]
     if reset == SUBTRACT_LATER:
         for j in range(n):
             u[j] = u[j] - threshold[j] * past[j]
@@ -94,12 +119,6 @@ def _integrate(
             u[j] = v_reset[j] if past[j] > zero else u[j]
     for j in range(n):
         u[j] = u[j] if u[j] > low else low
-
-
-@_inlined
-def _fire(u: Array, threshold: Array, least: Array, n: int, several: int, strict: int, spikes: Array) -> None:
-    """How often each neuron of a row fires."""
-    one, zero = u.dtype.type(1), u.dtype.type(0)
     if not several:
         for j in range(n):
             spikes[j] = one if u[j] >= least[j] else zero
@@ -111,14 +130,8 @@ def _fire(u: Array, threshold: Array, least: Array, n: int, several: int, strict
         for j in range(n):
             count = np.floor(u[j] / threshold[j])
             spikes[j] = count if count > zero else zero
-
-
-@_inlined
-def _reset(
-    u: Array, spikes: Array, threshold: Array, v_reset: Array, n: int, reset: int, potential: Array
-) -> None:
-    """The potential after the immediate reset."""
-    zero = u.dtype.type(0)
+    for j in range(n):
+        past[j] = spikes[j]
     if reset == SUBTRACT:
         for j in range(n):
             potential[j] = u[j] - threshold[j] * spikes[j]
@@ -187,41 +200,25 @@ def forward(
         flags: Synapse, several spikes, strict comparison, reset, through the reset, surrogate.
         span: First tile, tile after the last, features per tile.
     """
-    synapse, several, strict, reset, _, _ = flags
+    reset = flags[3]
     start, stop, width = span
     steps, features = x.shape[1], x.shape[2]
     blocks = (features + width - 1) // width
-    rows = np.empty((8, width), x.dtype)
-    state = np.empty((6, width), x.dtype)
-    current, potential, past, u, fired, candidate = state[0], state[1], state[2], state[3], state[4], state[5]
+    rows = np.empty((9, width), x.dtype)
+    state = np.empty((3, width), x.dtype)
+    spare = np.empty((3, width), x.dtype)
     for tile in range(start, stop):
         sample, first = tile // blocks, tile % blocks * width
         n = min(width, features - first)
         for k, parameter in enumerate(parameters):
             _spread(parameter, first, n, rows[k])
-        state[:3] = 0
+        _drop(rows, reset)
+        state[:] = 0
         for t in range(steps):
-            _integrate(
-                x[sample, t, first:],
-                current,
-                potential,
-                past,
-                rows,
-                n,
-                numbers[0],
-                synapse,
-                reset,
-                u,
-                candidate,
-            )
-            _fire(u, rows[6], rows[7], n, several, strict, fired)
-            _reset(u, fired, rows[6], rows[3], n, reset, potential)
-            for j in range(n):
-                past[j] = fired[j]
-            if spikes.size:
-                spikes[sample, t, first : first + n] = fired[:n]
-            if potentials.size:
-                potentials[sample, t, first : first + n] = u[:n]
+            x_row = x[sample, t, first : first + n]
+            u = potentials[sample, t, first : first + n] if potentials.size else spare[0]
+            fired = spikes[sample, t, first : first + n] if spikes.size else spare[1]
+            _advance(x_row, state, rows, n, numbers[0], flags, u, fired, spare[2])
 
 
 @_compiled
@@ -245,94 +242,94 @@ def backward(
 
     Potentials are computed again first, and kept for one tile.
     """
-    synapse, several, strict, reset, through, code = flags
+    synapse, several, _, reset, through, code = flags
     start, stop, width = span
     steps, features = x.shape[1], x.shape[2]
     blocks = (features + width - 1) // width
-    rows = np.empty((8, width), x.dtype)
-    state = np.empty((9, width), x.dtype)
-    current, potential, past, fired = state[0], state[1], state[2], state[3]
-    carried, by_current, h, by_fired, leaked = state[4], state[5], state[6], state[7], state[8]
+    rows = np.empty((9, width), x.dtype)
+    state = np.empty((3, width), x.dtype)
+    spare = np.empty((6, width), x.dtype)
+    carried, by_current, h, by_fired, leaked, silent = (
+        spare[0],
+        spare[1],
+        spare[2],
+        spare[3],
+        spare[4],
+        spare[5],
+    )
+    keeps_counts = several or reset == BLANK_LATER
     u = np.empty((steps, width), x.dtype)
-    counts = np.empty((steps if several or reset == BLANK_LATER else 1, width), x.dtype)
+    counts = np.empty((steps if keeps_counts else 1, width), x.dtype)
     candidates = np.empty((steps if reset == BLANK_LATER else 1, width), x.dtype)
-    zero = x.dtype.type(0)
+    low, zero = numbers[0], x.dtype.type(0)
+    hard = reset == VALUE
+    plain = not through and not keeps_counts and by_potentials.size == 0
     for tile in range(start, stop):
         sample, first = tile // blocks, tile % blocks * width
         n = min(width, features - first)
         for k, parameter in enumerate(parameters):
             _spread(parameter, first, n, rows[k])
-        state[:6] = 0
-        decay, gain, v_reset, syn_decay, syn_gain = rows[0], rows[1], rows[3], rows[4], rows[5]
-        threshold, least = rows[6], rows[7]
+        _drop(rows, reset)
+        state[:] = 0
+        spare[:] = 0
+        decay, gain, syn_decay, syn_gain, threshold, least = (
+            rows[0],
+            rows[1],
+            rows[4],
+            rows[5],
+            rows[6],
+            rows[7],
+        )
         for t in range(steps):
-            tt = t if candidates.shape[0] > 1 else 0
-            _integrate(
-                x[sample, t, first:],
-                current,
-                potential,
-                past,
-                rows,
-                n,
-                numbers[0],
-                synapse,
-                reset,
-                u[t],
-                candidates[tt],
-            )
-            _fire(u[t], threshold, least, n, several, strict, fired)
-            _reset(u[t], fired, threshold, v_reset, n, reset, potential)
-            for j in range(n):
-                past[j] = fired[j]
-            if counts.shape[0] > 1 or steps == 1:
-                for j in range(n):
-                    counts[t, j] = fired[j]
+            count = counts[t if keeps_counts else 0]
+            candidate = candidates[t if reset == BLANK_LATER else 0]
+            _advance(x[sample, t, first : first + n], state, rows, n, low, flags, u[t], count, candidate)
         for t in range(steps - 1, -1, -1):
-            _surrogate(u[t], threshold, n, several, code, numbers[1], numbers[2], h)
-            for j in range(n):
-                leaked[j] = decay[j] * carried[j]
-            if by_spikes.size:
-                by_spikes_row = by_spikes[sample, t, first : first + n]
-                for j in range(n):
-                    by_fired[j] = by_spikes_row[j]
-            else:
-                by_fired[:n] = zero
-            if through:
-                _through(u, counts, candidates, carried, leaked, rows, n, t, reset, by_fired)
-            if reset in (VALUE, BLANK_LATER):
-                for j in range(n):
-                    fires = (counts[t, j] > zero) if several else (u[t, j] >= least[j])
-                    leaked[j] = zero if fires else leaked[j]
-            for j in range(n):
-                carried[j] = h[j] * by_fired[j] + leaked[j]
-            if by_potentials.size:
-                by_potentials_row = by_potentials[sample, t, first : first + n]
-                for j in range(n):
-                    carried[j] += by_potentials_row[j]
-            for j in range(n):
-                carried[j] = carried[j] if u[t, j] > numbers[0] else zero
-            if reset == BLANK_LATER and t > 0:
-                # The current of a blanked step reaches nothing.
-                for j in range(n):
-                    h[j] = zero if counts[t - 1, j] > zero else carried[j]
-            else:
-                for j in range(n):
-                    h[j] = carried[j]
+            v = u[t]
             by_x_row = by_x[sample, t, first : first + n]
+            by_spikes_row = by_spikes[sample, t, first : first + n] if by_spikes.size else silent
+            _surrogate(v, threshold, n, several, code, numbers[1], numbers[2], h)
+            if plain:
+                # The common case in one pass.
+                for j in range(n):
+                    leak = decay[j] * carried[j]
+                    leak = zero if hard and v[j] >= least[j] else leak
+                    total = h[j] * by_spikes_row[j] + leak
+                    total = total if v[j] > low else zero
+                    carried[j] = total
+                    by_x_row[j] = gain[j] * total
+            else:
+                for j in range(n):
+                    leaked[j] = decay[j] * carried[j]
+                    by_fired[j] = by_spikes_row[j]
+                if through:
+                    _through(u, candidates, carried, leaked, rows, n, t, reset, by_fired)
+                if reset in (VALUE, BLANK_LATER):
+                    for j in range(n):
+                        fires = (counts[t, j] > zero) if keeps_counts else (v[j] >= least[j])
+                        leaked[j] = zero if fires else leaked[j]
+                for j in range(n):
+                    carried[j] = h[j] * by_fired[j] + leaked[j]
+                if by_potentials.size:
+                    by_potentials_row = by_potentials[sample, t, first : first + n]
+                    for j in range(n):
+                        carried[j] += by_potentials_row[j]
+                for j in range(n):
+                    carried[j] = carried[j] if v[j] > low else zero
+                    by_x_row[j] = gain[j] * carried[j]
+                if reset == BLANK_LATER and t > 0:
+                    # The current of a blanked step reaches nothing.
+                    for j in range(n):
+                        by_x_row[j] = zero if counts[t - 1, j] > zero else by_x_row[j]
             if synapse:
                 for j in range(n):
-                    by_current[j] = gain[j] * h[j] + syn_decay[j] * by_current[j]
-                for j in range(n):
+                    by_current[j] = by_x_row[j] + syn_decay[j] * by_current[j]
                     by_x_row[j] = syn_gain[j] * by_current[j]
-            else:
-                for j in range(n):
-                    by_x_row[j] = gain[j] * h[j]
 
 
 @_inlined
 def _through(
     u: Array,
-    counts: Array,
     candidates: Array,
     carried: Array,
     leaked: Array,
