@@ -38,14 +38,21 @@ def _strongest(strength: Tensor, units: Tensor, limit: Tensor, levels: int) -> T
     level = torch.arange(levels, device=units.device, dtype=strength.dtype).view(1, -1, 1)
     asked = level < units.unsqueeze(1)
     value = torch.where(asked, strength.unsqueeze(1) - level, -torch.inf).flatten(1)
-    ranked = value.topk(min(max(int(limit.max()), 1), value.shape[1])).values
-    threshold = ranked.gather(1, (limit - 1).clamp(0, ranked.shape[1] - 1).unsqueeze(1))
-    threshold = torch.where(limit.unsqueeze(1) > 0, threshold, torch.inf)
-    kept = value > threshold
-    tied = value == threshold
-    room = limit.unsqueeze(1) - kept.sum(1, keepdim=True)
-    kept |= tied & (tied.cumsum(1) <= room)
-    return kept.view(len(units), levels, -1).sum(1).to(units.dtype)
+    # One place more than the limit shows whether the last place is contested.
+    places = min(int(limit.max()) + 1, value.shape[1])
+    ranked = value.topk(places).values
+    last = (limit - 1).clamp(0, places - 1).unsqueeze(1)
+    threshold = torch.where(limit.unsqueeze(1) > 0, ranked.gather(1, last), torch.inf)
+    kept = value >= threshold
+    contested = (ranked.gather(1, limit.clamp(max=places - 1).unsqueeze(1)) == threshold) & (
+        last + 1 < places
+    )
+    if bool(contested.any()):
+        tied = value == threshold
+        room = limit.unsqueeze(1) - (ranked > threshold).sum(1, keepdim=True)
+        kept &= ~tied | (tied.cumsum(1) <= room)
+    kept = kept.view(len(units), levels, -1)
+    return (kept[:, 0] if levels == 1 else kept.sum(1)).to(units.dtype)
 
 
 def keep_within_step(strength: Tensor, added: Tensor, present: Tensor, capacity: int) -> Tensor:
