@@ -27,6 +27,10 @@ class ArtSpikingError(Exception):
         self.remedy = remedy
         super().__init__(self._message())
 
+    def __str__(self) -> str:
+        """The message; the operating system's errors would format it as an errno."""
+        return self._message()
+
     def _message(self) -> str:
         parts = [self.what]
         for label in ("asked", "found", "accepted"):
@@ -68,9 +72,9 @@ class PluginError(ArtSpikingError):
 class MissingData(ArtSpikingError, FileNotFoundError):
     """A data file that is absent or truncated."""
 
-    def __str__(self) -> str:
-        """The message; FileNotFoundError would format it as an errno."""
-        return self._message()
+
+class CannotWrite(ArtSpikingError, OSError):
+    """A file that cannot be written: a full disk, no permission; what was there before is untouched."""
 
 
 class MissingDependency(ArtSpikingError, ImportError):

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from art_spiking.errors import InvalidInput, MissingData
+from art_spiking.files import write_atomically
 
 EVENT_DTYPE = np.dtype([("x", "<u2"), ("y", "<u2"), ("t", "<i8"), ("p", "u1")])
 """One event: column, row, time in µs from the start of the recording, polarity bit."""
@@ -205,6 +205,7 @@ def write_nmnist(path: str | os.PathLike[str], events: Events) -> None:
     Raises:
         InvalidInput: a column above 255, a row above 239, a polarity above 1, or a time outside 0 to
             8388607 µs, which the format cannot hold.
+        CannotWrite: full disk, or no permission.
     """
     ordered = _as_events(events)
     limits = {"x": 255, "y": _OVERFLOW_ROW - 1, "t": _NMNIST_LAST_TIME, "p": 1}
@@ -221,17 +222,7 @@ def write_nmnist(path: str | os.PathLike[str], events: Events) -> None:
     time, polarity = ordered["t"], ordered["p"].astype(np.int64)
     columns = (ordered["x"], ordered["y"], polarity << 7 | time >> 16, time >> 8 & 0xFF, time & 0xFF)
     raw = np.stack([np.asarray(column, dtype=np.uint8) for column in columns], axis=1).tobytes()
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(raw)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_atomically(path, raw)
 
 
 def validate_spike_tensor(x: Any, *, shape: tuple[int, ...] | None = None, binary: bool = True) -> SpikeArray:

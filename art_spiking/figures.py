@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
+import io
 import os
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from matplotlib.patches import Patch
 
 from art_spiking.errors import InvalidInput
 from art_spiking.events import SpikeArray, validate_spike_tensor
+from art_spiking.files import write_atomically
 
 Image = npt.NDArray[np.float64]
 Colour = tuple[float, float, float]
@@ -81,18 +81,13 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Writes a figure as PNG, whole or not at all; the folder is made if need be.
 
     The same figure gives the same bytes: no date and no version is written.
+
+    Raises:
+        CannotWrite: full disk, or no permission.
     """
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".png")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            figure.savefig(stream, format="png", metadata={"Software": None})
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    png = io.BytesIO()
+    figure.savefig(png, format="png", metadata={"Software": None})
+    write_atomically(path, png.getvalue())
 
 
 def _checked(clean: SpikeArray, adversarial: SpikeArray) -> SpikeArray:

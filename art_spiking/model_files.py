@@ -6,7 +6,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from art_spiking.errors import ArtSpikingError, InvalidInput, InvalidModel
+from art_spiking.files import write_atomically
 from art_spiking.graph_checks import MAX_NODES
 from art_spiking.graphs import GraphSpec, ModelProblem, ModelProblems, NodeSpec, graph_problems
 from art_spiking.network import SpikingNetwork
@@ -82,7 +82,8 @@ def save_model(network: SpikingNetwork, folder: str | os.PathLike[str], *, steps
         steps: Time steps of a recording, as the model was trained.
 
     Raises:
-        InvalidInput: The network states no dt_us, or the files cannot be written.
+        InvalidInput: The network states no dt_us.
+        CannotWrite: A full disk, or no permission.
     """
     if network.dt_us is None:
         raise InvalidInput(
@@ -123,7 +124,7 @@ def write_model(stored: StoredModel, folder: str | os.PathLike[str]) -> None:
     """Writes the two files, each whole or not at all.
 
     Raises:
-        InvalidInput: The files cannot be written.
+        CannotWrite: A full disk, or no permission.
     """
     arrays = {f"{n}.{k}": a for n, node in stored.graph.nodes.items() for k, a in node.arrays.items()}
     weights = write_arrays(arrays)
@@ -137,31 +138,9 @@ def write_model(stored: StoredModel, folder: str | os.PathLike[str]) -> None:
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
     }
     text = json.dumps(graph, indent=1, sort_keys=True, allow_nan=False) + "\n"
-    try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        # The hash in graph.json, written last, tells a reader when only one of the two was replaced.
-        _replace(Path(folder) / WEIGHTS_FILE, weights)
-        _replace(Path(folder) / GRAPH_FILE, text.encode())
-    except OSError as error:
-        raise InvalidInput(
-            f"the model's files cannot be written to {os.fspath(folder)}",
-            found=error.strerror,
-            remedy="make room, or choose another folder",
-        ) from error
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Puts a file in place whole or not at all."""
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        with partial.open("xb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    # The hash in graph.json, written last, tells a reader when only one of the two was replaced.
+    write_atomically(Path(folder) / WEIGHTS_FILE, weights)
+    write_atomically(Path(folder) / GRAPH_FILE, text.encode())
 
 
 class _Strict(BaseModel):

@@ -19,7 +19,7 @@ import safetensors.numpy
 import torch
 from graph_samples import conv_graph, values
 
-from art_spiking.errors import InvalidInput, InvalidModel
+from art_spiking.errors import CannotWrite, InvalidInput, InvalidModel
 from art_spiking.graphs import ModelProblems
 from art_spiking.model_files import (
     GRAPH_FILE,
@@ -134,16 +134,14 @@ def test_a_full_disk_leaves_the_old_files_whole(folder, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(
-        InvalidInput, match=r"cannot be written to .*; found: No space left on device; make room"
-    ):
+    with pytest.raises(CannotWrite, match=r"cannot write .*; found: no room left on the disk; make room"):
         write_model(StoredModel(conv_graph(), SEMANTICS, 2000, 50), folder)
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
 
 
 def test_a_folder_that_is_a_file(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(InvalidInput, match="cannot be written"):
+    with pytest.raises(CannotWrite, match="cannot write"):
         write_model(StoredModel(conv_graph(), SEMANTICS, 2000, 50), tmp_path / "file")
 
 

@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
+import io
 import json
-import os
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from art_spiking.errors import InvalidInput, MissingData
+from art_spiking.files import write_atomically
 
 FORMAT = "art-spiking-perturbation"
 VERSION = 1
@@ -29,23 +29,13 @@ def write_perturbation(path: Path, *, kind: str, arrays: Arrays, fields: dict[st
     """Writes the file whole or not at all.
 
     Raises:
-        InvalidInput: it cannot be written.
+        CannotWrite: full disk, or no permission.
     """
     header = {"format": FORMAT, "version": VERSION, "kind": kind, "fields": fields}
     text = np.array(json.dumps(header, allow_nan=False, sort_keys=True))
-    temporary = None
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-            temporary = file.name
-            np.savez_compressed(file, allow_pickle=False, **{_HEADER: text}, **arrays)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise InvalidInput(
-            "the perturbation cannot be written", asked=path, found=str(error), remedy="choose another path"
-        ) from error
-    finally:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
+    content = io.BytesIO()
+    np.savez_compressed(content, allow_pickle=False, **{_HEADER: text}, **arrays)
+    write_atomically(path, content.getvalue())
 
 
 def read_perturbation(path: Path) -> tuple[str, Arrays, dict[str, Any]]:

@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
+import io
 import warnings
 import zipfile
 import zlib
@@ -17,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from art_spiking.events import EVENT_DTYPE, Events
+from art_spiking.files import write_atomically
 
 _STORED = {"x": "u1", "y": "u1", "t": "<u4", "p": "u1"}
 _DAMAGE = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error, MemoryError)
@@ -90,13 +90,7 @@ def _read(path: Path) -> Recordings:
 def _write(path: Path, recordings: Recordings) -> None:
     arrays = {name: recordings.events[name].astype(dtype) for name, dtype in _STORED.items()}
     arrays |= {"offsets": recordings.offsets.astype("<i8"), "labels": recordings.labels.astype("<i8")}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            save: Callable[..., None] = np.savez
-            save(stream, digest=_digest(arrays), **arrays)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    content = io.BytesIO()
+    save: Callable[..., None] = np.savez
+    save(content, digest=_digest(arrays), **arrays)
+    write_atomically(path, content.getvalue())
