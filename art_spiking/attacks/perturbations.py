@@ -19,6 +19,8 @@ from art_spiking.events import validate_spike_tensor
 from art_spiking.threats import EventThreat, threat_from_dict
 
 Values = npt.NDArray[np.float32]
+_LEAST_PRIORITY = 0.01
+
 Batch = TypeVar("Batch", npt.NDArray[Any], Tensor)
 
 
@@ -313,9 +315,13 @@ def _checked_values(name: str, values: npt.ArrayLike, *, binary: bool) -> Values
             found=f"{array.dtype} {array.shape}",
             accepted="numbers (T, C, H, W)" + ("" if binary else " or (T, F)"),
         )
-    if not ((array >= 0) & (array <= 1)).all() or (binary and not np.isin(array, (0, 1)).all()):
+    # A priority must survive being added to a count in float32.
+    fits = (array == 0) | ((array >= (1 if binary else _LEAST_PRIORITY)) & (array <= 1))
+    if not fits.all():
         raise InvalidInput(
-            f"a perturbation's {name} has values out of range", accepted="0 or 1" if binary else "0 to 1"
+            f"a perturbation's {name} has values out of range",
+            found=array[~fits].flat[0],
+            accepted="0 or 1" if binary else f"0, or {_LEAST_PRIORITY} to 1",
         )
     array = array.astype(np.float32)
     array.flags.writeable = False
