@@ -76,9 +76,10 @@ class Outcome:
 class Workbench:
     """What the cells of one process share: plugins, loaded data, prepared models. It only saves time."""
 
-    def __init__(self) -> None:
-        self.names = Names.installed()
-        self.providers = Providers.installed()
+    def __init__(self, names: Names | None = None, providers: Providers | None = None) -> None:
+        """Looks up every installed plugin, unless told where to look names up."""
+        self.names = Names.installed() if names is None else names
+        self.providers = Providers.installed() if providers is None else providers
         self._splits: dict[tuple[Any, ...], tuple[Splits, str]] = {}
         self._setting: tuple[tuple[Path, str], Setting] | None = None
 

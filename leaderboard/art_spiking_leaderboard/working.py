@@ -64,7 +64,7 @@ def check_all(path: Path, *, as_json: bool) -> int:
     return INVALID if any(entry.problems for entry in checked) else 0
 
 
-def run_all(options: RunOptions) -> int:
+def run_all(options: RunOptions, workbench: Workbench | None = None) -> int:
     """Evaluates the valid submissions, prints the ranking and where everything is.
 
     Raises:
@@ -72,7 +72,7 @@ def run_all(options: RunOptions) -> int:
         UnknownName: no such suite, or no submission of a name in `only`.
     """
     suite = load_suite(options.suite)
-    workbench = Workbench()
+    workbench = Workbench() if workbench is None else workbench
     checked = _chosen(find_submissions(options.path), options.only, workbench.names)
     for folder in filter(None, (options.out, options.figures)):
         _check_writable(folder)
@@ -111,14 +111,14 @@ def run_all(options: RunOptions) -> int:
     return CASE_FAILED if left_out or not all(outcome.ok for outcome in outcomes) else 0
 
 
-def write_site(options: SiteOptions) -> int:
+def write_site(options: SiteOptions, names: Names | None = None) -> int:
     """Renders the site from the cells on disk.
 
     Raises:
         InvalidInput: no submission there, or no cell of any.
         UnknownName: no such suite.
     """
-    names = Names.installed()
+    names = Names.installed() if names is None else names
     checked = [check_submission(folder, names) for folder in find_submissions(options.submissions)]
     standing = standings(checked, names)
     store = CellStore(options.records)

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: MIT
+"""The check of a submission: everything wrong is told at once, and no link that is sent is followed."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from art_spiking_leaderboard.check import build_classifier, check_submission, find_submissions, model_identity
+from art_spiking_leaderboard.engine import model_digest
+from leaderboard_world import CLASSES, DT_US, SHAPE, STEPS, names, tiny_events, write_submission
+
+from art_spiking.errors import InvalidInput
+
+FILTER = {"name": "background-activity-filter", "parameters": {"window_us": 2000, "dt_us": DT_US}}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "submissions" / "mine"
+    write_submission(path)
+    return path
+
+
+def texts(folder: Path) -> list[str]:
+    return [problem.text for problem in check_submission(folder, names()).problems]
+
+
+def test_a_good_submission_has_no_problem_and_classifies(folder):
+    submission = check_submission(folder, names())
+    assert submission.problems == ()
+    classifier = build_classifier(submission, names())
+    data = tiny_events("test", steps=STEPS, dt_us=DT_US, binary=True)
+    assert (classifier.predict(data.x).argmax(1) == data.y).mean() == 1.0
+
+
+def test_a_readme_and_a_licence_may_lie_beside(folder):
+    (folder / "README.md").write_text("hello")
+    (folder / "LICENSE").write_text("MIT")
+    assert texts(folder) == []
+
+
+def test_problems_of_manifest_graph_and_weights_come_together(folder):
+    manifest = (folder / "submission.toml").read_text()
+    (folder / "submission.toml").write_text(manifest.replace("nb_classes = 3", 'nb_classes = "3"'))
+    graph = json.loads((folder / "graph.json").read_text())
+    graph["dt_us"] = "soon"
+    (folder / "graph.json").write_text(json.dumps(graph))
+    found = check_submission(folder, names()).problems
+    assert {problem.file for problem in found} == {"submission.toml", "graph.json"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"name": "another"}, "name"),
+        ({"readout": "softmax"}, "readout"),
+        ({"nb_classes": 4}, "nb_classes"),
+        ({"input_shape": (STEPS, 2, 7, 6)}, "input_shape"),
+        ({"semantics": "norse"}, "semantics.reset"),
+        ({"semantics": "brian"}, "semantics"),
+        ({"semantics": {"reset": "subtract"}}, "semantics.spikes"),
+        ({"data": {"name": "other-events", "dt_us": DT_US, "steps": STEPS, "binary": True}}, "data.name"),
+        ({"data": {"name": "tiny-events", "dt_us": 500, "steps": STEPS, "binary": True}}, "data.dt_us"),
+        ({"defences": ({"name": "no-such-filter", "parameters": {}},)}, "defences[0].name"),
+        ({"defences": ({**FILTER, "parameters": {"window": 1}},)}, "defences[0].parameters"),
+        (
+            {"defences": ({**FILTER, "parameters": {"window_us": 2000, "dt_us": 7}},)},
+            "defences[0].parameters.dt_us",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_disagrees_is_found(tmp_path, changes, key):
+    folder = tmp_path / "mine"
+    write_submission(folder, **changes)
+    assert key in [problem.key for problem in check_submission(folder, names()).problems]
+
+
+def test_semantics_may_be_written_out(tmp_path):
+    from leaderboard_world import network
+
+    stated = {key: value for key, value in network().semantics.to_dict().items() if value is not None}
+    write_submission(tmp_path / "mine", semantics=stated)
+    assert texts(tmp_path / "mine") == []
+
+
+def test_a_changed_weight_file_is_found(folder):
+    path = folder / "weights.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    found = texts(folder)
+    assert any("files.weights.sha256" in text for text in found)
+    assert not any("files.weights.size" in text for text in found)
+
+
+@pytest.mark.parametrize("file", ["submission.toml", "graph.json", "weights.safetensors"])
+def test_a_missing_file_is_found(folder, file):
+    (folder / file).unlink()
+    assert texts(folder) == [f"{file}: expected this file; found nothing"]
+
+
+@pytest.mark.parametrize("file", ["submission.toml", "graph.json", "weights.safetensors", "README.md"])
+def test_a_link_is_refused_and_not_followed(folder, file, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("name = 'do not read me'")
+    (folder / file).unlink(missing_ok=True)
+    (folder / file).symlink_to(secret)
+    assert texts(folder) == [f"{file}: expected a regular file; found a symbolic link"]
+
+
+@pytest.mark.parametrize("name", ["model.nir", "payload.pkl", "__init__.py", "evil\n\x1b[31m.txt"])
+def test_other_files_are_refused_by_name(folder, name):
+    (folder / name).write_text("x")
+    (text,) = texts(folder)
+    assert "another file" in text
+    assert text.isprintable()
+
+
+def test_a_folder_and_a_pipe_are_refused_without_waiting(folder):
+    (folder / "README.md").mkdir()
+    (folder / "submission.toml").unlink()
+    os.mkfifo(folder / "submission.toml")
+    assert [text.split(": ")[0] for text in texts(folder)] == ["README.md", "submission.toml"]
+
+
+def test_an_oversized_file_is_refused_by_its_size(folder):
+    with (folder / "submission.toml").open("ab") as file:
+        file.truncate(1 << 33)
+    (text,) = texts(folder)
+    assert "at most 65536 bytes; found 8589934592 bytes" in text
+
+
+def test_a_folder_of_submissions_and_a_single_one_are_both_found(folder):
+    (folder.parent / ".hidden").mkdir()
+    write_submission(folder.parent / "another")
+    assert [path.name for path in find_submissions(folder.parent)] == ["another", "mine"]
+    assert [path.name for path in find_submissions(folder)] == ["mine"]
+
+
+def test_no_folder_and_an_empty_one_are_clear_errors(tmp_path):
+    with pytest.raises(InvalidInput, match="no such folder"):
+        find_submissions(tmp_path / "nowhere")
+    with pytest.raises(InvalidInput, match="no submission there"):
+        find_submissions(tmp_path)
+
+
+def test_the_models_digest_is_of_what_is_scored(tmp_path):
+    def digest(name: str, **changes) -> str:
+        write_submission(tmp_path / name, **changes)
+        submission = check_submission(tmp_path / name, names())
+        assert submission.problems == ()
+        return model_digest(model_identity(submission, names()))
+
+    base = digest("base")
+    assert digest("renamed", title="Another title") == base
+    others = [
+        digest("reweighted", seed=1),
+        digest("reread", readout="membrane-max"),
+        digest("filtered", defences=(FILTER,)),
+        digest("filtered-more", defences=({**FILTER, "parameters": {"window_us": 3000, "dt_us": DT_US}},)),
+    ]
+    assert len({base, *others}) == 5
+
+
+def test_the_input_of_the_test_world_is_what_it_says():
+    data = tiny_events("test", steps=STEPS, dt_us=DT_US, binary=True)
+    assert data.x.shape[1:] == (STEPS, *SHAPE)
+    assert set(data.y) == set(range(CLASSES))

@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: MIT
+"""The engine: every finished cell is kept, and is computed once."""
+
+from __future__ import annotations
+
+import pickle
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+from art_spiking_leaderboard.cells import BrokenCell, CannotWrite, CellStore
+from art_spiking_leaderboard.check import check_submission
+from art_spiking_leaderboard.engine import CellSpec, Job, Outcome, plan, run, run_cell
+from art_spiking_leaderboard.ranking import rank
+from art_spiking_leaderboard.results import standings, tables
+from leaderboard_world import DT_US, STEPS, names, suite, tiny_events, workbench, write_submission
+
+from art_spiking.errors import InvalidInput
+
+
+@pytest.fixture
+def bench():
+    return workbench()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "submissions" / "mine"
+    write_submission(path)
+    return path
+
+
+def specs_of(folder: Path, job: Job, bench) -> list[CellSpec]:
+    return plan(check_submission(folder, bench.names), job, bench)
+
+
+def compute_all(specs, bench, warnings=None) -> list[Outcome]:
+    told = [] if warnings is None else warnings
+    return list(run(specs, lambda spec: run_cell(spec, bench), warn=told.append))
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    return Job(suite(), tmp_path / "records")
+
+
+def test_cells_are_computed_once_and_then_taken_from_disk(folder, job, bench):
+    specs = specs_of(folder, job, bench)
+    first = compute_all(specs, bench)
+    assert [outcome.resumed for outcome in first] == [False] * 3
+    assert all(outcome.ok for outcome in first)
+    again = list(run(specs, pytest.fail, warn=pytest.fail))
+    assert [outcome.cell for outcome in again] == [outcome.cell for outcome in first]
+    assert all(outcome.resumed for outcome in again)
+
+
+def test_the_cells_say_what_was_done(folder, job, bench):
+    (outcome, *_) = compute_all(specs_of(folder, job, bench), bench)
+    record = outcome.cell.record
+    assert record.cost.added == (2,) * 12
+    assert record.model.name == "mine"
+    assert outcome.cell.identity.attack == {
+        "name": "flips",
+        "provider": "tests 1.0",
+        "parameters": {},
+        "target": None,
+    }
+    assert len(record.control) == 12
+
+
+def test_a_spec_travels_and_gives_the_same_record(folder, job, bench):
+    spec = specs_of(folder, job, bench)[1]
+    copy = pickle.loads(pickle.dumps(spec))
+    assert copy == spec
+    here, there = run_cell(spec, bench), run_cell(copy, workbench())
+    timeless = {"wall_seconds": 0.0, "provenance": here.record.provenance}
+    assert here.record.model_copy(update=timeless) == there.record.model_copy(update=timeless)
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["weights", "readout", "suite", "data"],
+)
+def test_what_changes_the_result_is_computed_anew(folder, job, bench, field):
+    before = {spec.identity.key for spec in specs_of(folder, job, bench)}
+    if field == "weights":
+        write_submission(folder, seed=1)
+    elif field == "readout":
+        write_submission(folder, readout="membrane-max")
+    elif field == "suite":
+        job = replace(job, suite=job.suite.model_copy(update={"version": 2}))
+    else:
+        job = replace(job, suite=job.suite.model_copy(update={"test": 11}))
+    assert before.isdisjoint(spec.identity.key for spec in specs_of(folder, job, bench))
+
+
+def test_a_case_that_raises_is_kept_as_an_error_and_tried_again(folder, job, bench):
+    broken = replace(job, suite=suite(b="raise"))
+    specs = specs_of(folder, broken, bench)
+    outcomes = compute_all(specs, bench)
+    assert [outcome.cell.record.status for outcome in outcomes] == ["ok", "error", "ok"]
+    assert outcomes[1].cell.record.failure.message == "this attack is broken"
+    calls = []
+    again = list(run(specs, lambda spec: calls.append(spec.case) or run_cell(spec, bench), warn=pytest.fail))
+    assert calls == ["flips-b"]
+    assert [outcome.ok for outcome in again] == [True, False, True]
+
+
+def test_an_attack_over_its_budget_gets_no_number_and_is_not_tried_again(folder, job, bench):
+    cheating = replace(job, suite=suite(c="cheat"))
+    specs = specs_of(folder, cheating, bench)
+    outcomes = compute_all(specs, bench)
+    assert outcomes[2].cell.record.status == "invalid"
+    assert outcomes[2].cell.record.adversarial == ()
+    assert all(outcome.resumed for outcome in run(specs, pytest.fail, warn=pytest.fail))
+
+
+def test_an_interrupt_passes_through_and_loses_nothing(folder, job, bench):
+    stopping = replace(job, suite=suite(b="interrupt"))
+    specs = specs_of(folder, stopping, bench)
+    done = []
+    with pytest.raises(KeyboardInterrupt):
+        done.extend(run(specs, lambda spec: run_cell(spec, bench), warn=pytest.fail))
+    (kept,) = CellStore(job.records).cells("mine", "small")
+    assert kept.identity.case == "flips-a"
+    calls = []
+    with pytest.raises(KeyboardInterrupt):
+        list(run(specs, lambda spec: calls.append(spec.case) or run_cell(spec, bench), warn=pytest.fail))
+    assert calls == ["flips-b"]
+    assert not list(job.records.rglob("*.tmp"))
+
+
+def test_a_damaged_cell_is_warned_of_and_computed_again(folder, job, bench):
+    specs = specs_of(folder, job, bench)
+    compute_all(specs, bench)
+    path = CellStore(job.records).path("mine", "small", specs[0].identity.key)
+    path.write_bytes(path.read_bytes()[:-20])
+    warnings: list[str] = []
+    outcomes = compute_all(specs, bench, warnings)
+    assert [outcome.resumed for outcome in outcomes] == [False, True, True]
+    assert len(warnings) == 1
+    assert path.name in warnings[0]
+    assert not isinstance(next(iter(CellStore(job.records).cells("mine", "small"))), BrokenCell)
+
+
+def test_a_full_disk_stops_the_run_and_keeps_what_is_finished(folder, job, bench):
+    specs = specs_of(folder, job, bench)
+
+    def compute(spec):
+        if spec.case == "flips-b":
+            raise CannotWrite("cannot write there", found="no room left")
+        return run_cell(spec, bench)
+
+    outcomes = run(specs, compute, warn=pytest.fail)
+    assert next(outcomes).ok
+    with pytest.raises(CannotWrite):
+        next(outcomes)
+    assert [cell.identity.case for cell in CellStore(job.records).cells("mine", "small")] == ["flips-a"]
+
+
+def test_a_model_that_cannot_be_prepared_costs_its_own_cells_only(folder, job, bench):
+    write_submission(folder.parent / "other")
+    specs = specs_of(folder, job, bench) + specs_of(folder.parent / "other", job, bench)
+    calls = []
+
+    def compute(spec):
+        calls.append((spec.model, spec.case))
+        if spec.model == "mine":
+            raise InvalidInput("the model returns NaN")
+        return run_cell(spec, bench)
+
+    outcomes = list(run(specs, compute, warn=pytest.fail))
+    assert [outcome.ok for outcome in outcomes] == [False] * 3 + [True] * 3
+    assert outcomes[2].problem == "InvalidInput: the model returns NaN"
+    assert len(calls) == 4
+
+
+def test_data_that_cannot_be_loaded_is_an_error_of_the_plan(tmp_path, job, bench):
+    data = {"name": "tiny-events", "dt_us": DT_US, "steps": STEPS, "binary": True}
+    write_submission(tmp_path / "mine", data=data)
+    lost = workbench()
+
+    def absent(split, **options):
+        raise InvalidInput("the recordings are not there")
+
+    lost.names = names(**{"tiny-events": absent})
+    with pytest.raises(InvalidInput, match="not there"):
+        specs_of(tmp_path / "mine", job, lost)
+
+
+def test_figures_are_drawn_of_every_case(folder, job, bench, tmp_path):
+    drawn = replace(job, figures=tmp_path / "figures")
+    compute_all(specs_of(folder, drawn, bench), bench)
+    files = sorted(path.relative_to(tmp_path / "figures") for path in (tmp_path / "figures").rglob("*.png"))
+    assert [str(path) for path in files] == [f"mine/small/flips-{letter}.png" for letter in "abc"]
+
+
+def test_tables_show_the_cells_of_the_model_as_it_is_now(folder, job, bench):
+    compute_all(specs_of(folder, job, bench), bench)
+    store = CellStore(job.records)
+
+    def rows():
+        standing = standings([check_submission(folder, bench.names)], bench.names)
+        (table,) = tables(standing, store, job.suite, pytest.fail)
+        assert table.data == "tiny-events"
+        return table.rows
+
+    assert rows()[0].rank == 1
+    write_submission(folder, seed=1)
+    assert rows()[0].reasons == ("not yet evaluated: flips-a, flips-b, flips-c",)
+    compute_all(specs_of(folder, job, bench), bench)
+    assert rows()[0].rank == 1
+    assert len(list(store.cells("mine", "small"))) == 6
+
+
+def test_cells_of_different_data_are_not_mixed(folder, job, bench):
+    specs = specs_of(folder, job, bench)
+    compute_all(specs, bench)
+    store = CellStore(job.records)
+    (cell, *_) = store.cells("mine", "small")
+    newer = replace(
+        cell, identity=replace(cell.identity, data="sha256:other"), finished="2999-01-01T00:00:00+00:00"
+    )
+    store.write("mine", "small", newer)
+    standing = standings([check_submission(folder, bench.names)], bench.names)
+    (table,) = tables(standing, store, job.suite, pytest.fail)
+    assert newer.record == cell.record
+    assert table.rows[0].rank == 1
+    assert rank([], job.suite) == []
+
+
+@pytest.mark.slow
+def test_cells_can_be_computed_in_other_processes(tmp_path):
+    """Any executor will do: the spec is all that a worker needs. Here with the built-in attacks and data."""
+    from art_spiking_leaderboard.engine import Workbench
+
+    from art_spiking.suites import Case, Suite
+
+    source = Path(__file__).parents[1] / "leaderboard" / "submissions" / "digits-plain"
+    small = Suite(
+        name="one-case",
+        version=1,
+        craft=4,
+        test=4,
+        cases=(
+            Case(name="edits-5", attack="event-gradient", threat={"kind": "event-edits", "max_edits": 5}),
+        ),
+    )
+    bench = Workbench()
+    specs = plan(check_submission(source, bench.names), Job(small, tmp_path), bench)
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        (cell,) = pool.map(run_cell, specs)
+    assert CellStore(tmp_path).read("digits-plain", "one-case", specs[0].identity.key) == cell
+
+
+def test_the_small_world_is_random_only_by_its_seed():
+    first, second = (tiny_events("test", steps=STEPS, dt_us=DT_US, binary=True) for _ in range(2))
+    assert first.digest() == second.digest()
