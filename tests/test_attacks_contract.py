@@ -102,7 +102,9 @@ def test_labels_may_be_indices_one_hot_or_the_models_own(spiking, data, attack):
     x, _ = data
     own = spiking.predict(x).argmax(1)
     expected = build(attack, spiking).generate(x, own)
-    np.testing.assert_array_equal(build(attack, spiking).generate(x, np.eye(4, dtype=np.float32)[own]), expected)
+    np.testing.assert_array_equal(
+        build(attack, spiking).generate(x, np.eye(4, dtype=np.float32)[own]), expected
+    )
     np.testing.assert_array_equal(build(attack, spiking).generate(x), expected)
 
 
@@ -161,7 +163,9 @@ def test_labels_and_options_that_do_not_fit_are_refused(spiking, data, attack):
         build(attack, spiking).generate(x, y, mask=np.ones_like(x))
 
 
-@pytest.mark.parametrize("attack", [EventGradientAttack, SpikingUniversalPerturbation, RandomEvents, RandomUniversal])
+@pytest.mark.parametrize(
+    "attack", [EventGradientAttack, SpikingUniversalPerturbation, RandomEvents, RandomUniversal]
+)
 def test_a_budget_larger_than_the_input_is_refused(spiking, data, attack):
     x, y = data
     with pytest.raises(InvalidInput, match="larger than the input"):
@@ -173,7 +177,9 @@ def test_a_folded_view_is_refused(spiking):
         RandomEvents(spiking.folded(), EventEdits(3))
 
 
-@pytest.mark.parametrize("attack", [SpikingUniversalPerturbation, SpikingAdversarialPatch, RandomUniversal, RandomPatch])
+@pytest.mark.parametrize(
+    "attack", [SpikingUniversalPerturbation, SpikingAdversarialPatch, RandomUniversal, RandomPatch]
+)
 def test_a_universal_attack_fits_once_and_applies_to_anything(spiking, data, attack):
     x, y = data
     made = build(attack, spiking, seed=2)
@@ -182,7 +188,9 @@ def test_a_universal_attack_fits_once_and_applies_to_anything(spiking, data, att
     perturbation = made.fit(x, y)
     assert made.perturbation is perturbation
     np.testing.assert_array_equal(made.noise, perturbation.values)
-    np.testing.assert_array_equal(perturbation.apply(x, seed=2), build(attack, spiking, seed=2).generate(x, y))
+    np.testing.assert_array_equal(
+        perturbation.apply(x, seed=2), build(attack, spiking, seed=2).generate(x, y)
+    )
     other = spiking_stand_ins.events(3, seed=11)[0]
     assert made.threat.violations(perturbation.apply(other), other) == []
 

@@ -24,14 +24,17 @@ from art_spiking.threats import EventThreat
 
 Array = npt.NDArray[Any]
 
-ATTACK_SURROGATE = Atan(alpha=3.0, through_reset=True)
-"""The spike derivative that gradient attacks use unless told otherwise.
+SAMPLE_SURROGATE = Atan(alpha=3.0, through_reset=True)
+"""The spike derivative that attacks on single samples use unless told otherwise.
 
 The gradient through the reset tells the attack that a spike brought forward is not a spike gained: on the
 community N-MNIST network under `subtract` it halved the accuracy that 250 inserted events leave. From one
 step to the next it multiplies by 1 - h(u); a derivative higher than 2, an alpha above 4, makes that grow
 without bound (measured: attacks all but fail from alpha 5 on).
 """
+
+UNIVERSAL_SURROGATE = Atan(alpha=1.0, through_reset=True)
+"""The same for attacks on all samples at once, which gain from a wider derivative."""
 
 
 class EventAttack(EvasionAttack):

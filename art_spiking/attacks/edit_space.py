@@ -11,8 +11,8 @@ from torch import Tensor
 
 from art_spiking.threats import AllOf, EventEdits, EventThreat
 
-OVERASKED = 4
-"""Edits offered to a projection that may refuse some, in budgets."""
+OFFERS = (4, 16, 64)
+"""Edits offered, in budgets, to a projection that refuses some: more if it refused too many."""
 
 
 def members_of(threat: EventThreat) -> tuple[EventThreat, ...]:
@@ -93,7 +93,11 @@ class EditSpace:
             return strongest(value, budgets) * self.direction
         # Offered more than the budget, the projection refuses what the rules forbid and keeps the strongest
         # of the rest; a part of its choice may break a rule again, so the rules have the last word.
-        kept = self._projected(value * strongest(value, budgets * OVERASKED))
+        wanted = torch.minimum(budgets, (value > 0).flatten(1).sum(1))
+        for offer in OFFERS:
+            kept = self._projected(value * strongest(value, budgets * offer))
+            if bool(((kept != 0).flatten(1).sum(1) >= wanted).all()):
+                break
         return self._projected(value * strongest(value * (kept != 0), budgets))
 
     def _projected(self, value: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from art_spiking.attacks.base import (
-    ATTACK_SURROGATE,
+    SAMPLE_SURROGATE,
     EventAttack,
     attack_view,
     check_flag,
@@ -58,7 +58,7 @@ class EventGradientAttack(EventAttack):
         *,
         steps: int = 30,
         objective: str = "soft-gap",
-        surrogate: Surrogate | Mapping[str, Any] | None = ATTACK_SURROGATE,
+        surrogate: Surrogate | Mapping[str, Any] | None = SAMPLE_SURROGATE,
         fewest: bool = False,
         targeted: bool = False,
         seed: int = 0,

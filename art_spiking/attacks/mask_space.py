@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from art_spiking.attacks.edit_space import OVERASKED, budgets_of, is_plain, members_of
+from art_spiking.attacks.edit_space import OFFERS, budgets_of, is_plain, members_of
 from art_spiking.attacks.perturbations import EditMask
 from art_spiking.errors import InvalidInput
 from art_spiking.threats import AllOf, EventEdits, EventThreat, PatchRegion
@@ -102,9 +102,6 @@ class MaskSpace:
         if wanted == 0:
             return chosen
         insertions = gain[0].expand(self.cost.shape[1:])
-        top = insertions.flatten().topk(min(wanted * OVERASKED, insertions.numel()))
-        strength = torch.zeros_like(insertions).flatten()
-        strength[top.indices] = (top.values / top.values[0].clamp(min=1e-30)).clamp(min=0)
         members = tuple(
             dataclasses.replace(
                 m,
@@ -119,8 +116,14 @@ class MaskSpace:
         )
         rules = AllOf(members) if len(members) > 1 else members[0]
         silence = torch.zeros_like(insertions)[None]
-        kept = rules.project(strength.view_as(silence), silence)
-        return torch.stack([kept[0], chosen[1].expand(self.cost.shape[1:])])
+        for offer in OFFERS:
+            top = insertions.flatten().topk(min(wanted * offer, insertions.numel()))
+            strength = (top.values / top.values[0].clamp(min=1e-30)).clamp(min=0)
+            asked = torch.zeros_like(insertions).flatten().index_copy(0, top.indices, strength)
+            kept = rules.project(asked.view_as(silence), silence)[0]
+            if kept.sum() >= min(wanted, int((insertions > 0).sum())):
+                break
+        return torch.stack([kept, chosen[1].expand(self.cost.shape[1:])])
 
     def perturbation(self, soft: Tensor, *, max_shift: int) -> EditMask:
         """Returns the hard mask nearest to a soft one (2, T, C, H, W), the weights as priorities."""

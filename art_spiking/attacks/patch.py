@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from art_spiking.attacks.base import (
-    ATTACK_SURROGATE,
+    UNIVERSAL_SURROGATE,
     UniversalAttack,
     attack_view,
     check_flag,
@@ -29,18 +29,18 @@ from art_spiking.threats import EventThreat, PatchRegion
 Location = Literal["random", "best"] | tuple[int, int]
 
 _MOMENTUM = 0.8
-_RATE = 0.03
-_RESERVE = 1.0
+_LEAST_RATE = 0.05
 
 
 class SpikingAdversarialPatch(UniversalAttack):
     """Fits one time-varying patch of binary events that replaces the pixels it covers.
 
     The model always sees a binary patch, at a place and a time shift drawn anew for each sample (expectation
-    over transformations, Athalye et al. 2018). The gradient moves a score per cell, with momentum and a
-    normalised step; an event is there where the score is above 0, and the derivative of that step is taken
-    to be 1. After each epoch the patch is scored on the whole craft split, at other places than it was fitted
-    at; the best one is returned, the random patch of the start being the first candidate.
+    over transformations, Athalye et al. 2018). Soft cells in [0, 1] move towards the corner that the gradient
+    with momentum points to, by Frank and Wolfe's shrinking steps; an event is there from a half on, and the
+    derivative of that step is taken to be 1. After each epoch the patch is scored on the whole craft split,
+    at other places than it was fitted at; the best one is returned, the random patch of the start being the
+    first candidate.
 
     Adversarial patches are by Brown et al. (2017), for spikes by SPAA (Büchel et al., arXiv 2110.02929: the
     patch is rounded each step, lies at a place set by hand and carries a penalty on its events) and AE-Patch
@@ -64,7 +64,7 @@ class SpikingAdversarialPatch(UniversalAttack):
         location: Location = "random",
         epochs: int = 8,
         max_shift: int = 0,
-        surrogate: Surrogate | Mapping[str, Any] | None = ATTACK_SURROGATE,
+        surrogate: Surrogate | Mapping[str, Any] | None = UNIVERSAL_SURROGATE,
         targeted: bool = False,
         seed: int = 0,
         batch_size: int = 50,
@@ -110,30 +110,33 @@ class SpikingAdversarialPatch(UniversalAttack):
         view = attack_view(self.estimator, self.surrogate)
         objective: Objective = Towards(soft_gap) if self.targeted else soft_gap
         side = patch_side(self.threat, x)
-        score = torch.randn((*x.shape[1:3], side, side), generator=generator).to(x.device)
+        # Cells are in the patch from a half on; the start is a random patch.
+        soft = torch.rand((*x.shape[1:3], side, side), generator=generator).to(x.device)
         location = self._location(view, x, y, objective=objective, side=side)
-        best = self._patch(score, location)
+        best = self._patch(soft, location)
         best_value = self.craft_score(best, x, y)
-        velocity = torch.zeros_like(score)
+        velocity = torch.zeros_like(soft)
+        step = 0
         for _ in range(self.epochs):
             for part in shuffled(len(x), self.batch_size, generator):
-                places = draw_locations(len(part), x.shape[3:], score.shape[2:], generator, fixed=location)
+                places = draw_locations(len(part), x.shape[3:], soft.shape[2:], generator, fixed=location)
                 shifts = draw_shifts(len(part), self.max_shift, generator)
-                edited = self._edited(x[part], (score > 0).to(x.dtype), places, shifts)
+                edited = self._edited(x[part], _events(soft), places, shifts)
                 gradient, _ = view.input_gradient(edited, y[part], objective=objective)
-                gain = self._gathered(gradient, x[part], score, places=places, shifts=shifts)
+                gain = self._gathered(gradient, x[part], soft, places=places, shifts=shifts)
                 velocity = _MOMENTUM * velocity + gain / gain.norm().clamp(min=1e-30)
-                length = velocity.norm().clamp(min=1e-30) / score.numel() ** 0.5
-                score = (score + _RATE / _RESERVE * velocity / length).clamp(-_RESERVE, _RESERVE)
-            candidate = self._patch(score, location)
+                corner = torch.where(velocity == 0, soft, (velocity > 0).to(soft.dtype))
+                soft = soft + max(1 / (step + 2), _LEAST_RATE) * (corner - soft)
+                step += 1
+            candidate = self._patch(soft, location)
             value = self.craft_score(candidate, x, y)
             if value < best_value:
                 best, best_value = candidate, value
         return best
 
-    def _patch(self, score: Tensor, location: tuple[int, int] | None) -> Patch:
+    def _patch(self, soft: Tensor, location: tuple[int, int] | None) -> Patch:
         return Patch(
-            events=(score > 0).float().cpu().numpy(),
+            events=_events(soft).cpu().numpy(),
             location=location,
             max_shift=self.max_shift,
             threat=rules_of_patch(self.threat),
@@ -148,12 +151,12 @@ class SpikingAdversarialPatch(UniversalAttack):
         return edited if region.delete else torch.maximum(edited, x)
 
     def _gathered(
-        self, gradient: Tensor, x: Tensor, score: Tensor, *, places: Tensor, shifts: Tensor | None
+        self, gradient: Tensor, x: Tensor, soft: Tensor, *, places: Tensor, shifts: Tensor | None
     ) -> Tensor:
         """The gradient with respect to the patch: the sum over where each sample has it."""
         region = region_of(self.threat)
-        height, width = score.shape[2:]
-        gain = torch.zeros_like(score)
+        height, width = soft.shape[2:]
+        gain = torch.zeros_like(soft)
         for sample, (top, left) in enumerate(places.tolist()):
             window = (sample, slice(None), slice(None), slice(top, top + height), slice(left, left + width))
             own = gradient[window]
@@ -180,6 +183,10 @@ class SpikingAdversarialPatch(UniversalAttack):
         windows = torch.nn.functional.avg_pool2d(energy, side, stride=1)[0, 0]
         top, left = divmod(int(windows.argmax()), windows.shape[1])
         return top, left
+
+
+def _events(soft: Tensor) -> Tensor:
+    return (soft >= 0.5).to(soft.dtype)
 
 
 def region_of(threat: EventThreat) -> PatchRegion:

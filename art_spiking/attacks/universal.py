@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from art_spiking.attacks.base import (
-    ATTACK_SURROGATE,
+    UNIVERSAL_SURROGATE,
     UniversalAttack,
     attack_view,
     check_flag,
@@ -61,7 +61,7 @@ class SpikingUniversalPerturbation(UniversalAttack):
         epochs: int = 5,
         static: bool = False,
         max_shift: int = 0,
-        surrogate: Surrogate | Mapping[str, Any] | None = ATTACK_SURROGATE,
+        surrogate: Surrogate | Mapping[str, Any] | None = UNIVERSAL_SURROGATE,
         targeted: bool = False,
         seed: int = 0,
         batch_size: int = 50,
