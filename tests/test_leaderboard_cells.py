@@ -7,6 +7,7 @@ import dataclasses
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,13 +17,13 @@ from pathlib import Path
 import pytest
 from art_spiking_leaderboard.cells import (
     BrokenCell,
-    CannotWrite,
     Cell,
     CellIdentity,
     CellStore,
-    write_atomically,
 )
 from leaderboard_samples import make_record
+
+from art_spiking.errors import CannotWrite
 
 IDENTITY = CellIdentity(
     suite="sha256:s",
@@ -121,64 +122,63 @@ def test_a_copied_file_under_another_name_is_seen(store):
     assert isinstance(found, BrokenCell)
 
 
-def test_a_full_disk_is_one_clear_error_and_leaves_the_old_file(tmp_path, monkeypatch):
-    path = tmp_path / "cell.json"
-    write_atomically(path, b"old")
+def test_a_full_disk_keeps_the_cell_that_was_there(store, monkeypatch):
+    path = store.write("plain", "tiny-suite", CELL)
 
     def full(descriptor):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(CannotWrite, match=r"no room left.*make room"):
-        write_atomically(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["cell.json"]
+        store.write("plain", "tiny-suite", dataclasses.replace(CELL, finished="later"))
+    assert store.read("plain", "tiny-suite", IDENTITY.key) == CELL
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_a_write_that_the_system_cuts_short_leaves_nothing(tmp_path):
     """A real limit on the size of files, in a process of its own."""
     code = f"""
 import resource, sys
-from pathlib import Path
-from art_spiking_leaderboard.cells import CannotWrite, write_atomically
-resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
-folder = Path({str(tmp_path)!r})
-write_atomically(folder / "small.json", b"x" * 1000)
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_leaderboard_cells import CELL, CannotWrite, CellStore, Path
+resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
 try:
-    write_atomically(folder / "large.json", b"x" * 5000)
+    CellStore(Path({str(tmp_path)!r})).write("plain", "tiny-suite", CELL)
 except CannotWrite as error:
     sys.exit(0 if "no room left" in str(error) else 4)
 sys.exit(5)
 """
     done = subprocess.run([sys.executable, "-c", code], check=False, timeout=120)
     assert done.returncode == 0
-    assert [entry.name for entry in tmp_path.iterdir()] == ["small.json"]
-
-
-def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(CannotWrite, match="cannot write"):
-        write_atomically(tmp_path / "file" / "cell.json", b"x")
+    assert list((tmp_path / "plain" / "tiny-suite").iterdir()) == []
 
 
 @pytest.mark.slow
-def test_a_killed_writer_leaves_whole_files_only(tmp_path):
+def test_a_killed_writer_leaves_whole_cells_only(tmp_path):
     code = f"""
-from pathlib import Path
-from art_spiking_leaderboard.cells import write_atomically
-n = 0
+import dataclasses, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_leaderboard_cells import CELL, IDENTITY, CellStore, Path
+seed = 0
 while True:
-    write_atomically(Path({str(tmp_path)!r}) / f"{{n}}.json", b"x" * 200_000)
-    n += 1
+    identity = dataclasses.replace(IDENTITY, seed=seed)
+    CellStore(Path({str(tmp_path)!r})).write("plain", "s", dataclasses.replace(CELL, identity=identity))
+    seed += 1
 """
-    for round_ in range(5):
+    store = CellStore(tmp_path)
+    seen = 0
+    for pause in range(5):
         process = subprocess.Popen([sys.executable, "-c", code])
-        while not list(tmp_path.glob("*.json")):
+        while not list(tmp_path.rglob("*.json")):
             time.sleep(0.05)
-        time.sleep(0.01 * round_)
+        time.sleep(0.013 * pause)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        sizes = {path.stat().st_size for path in tmp_path.glob("*.json")}
-        assert sizes == {200_000}
-        for path in tmp_path.iterdir():
-            path.unlink()
+        cells = list(store.cells("plain", "s"))
+        assert all(isinstance(cell, Cell) for cell in cells)
+        assert [cell.identity.seed for cell in sorted(cells, key=lambda cell: cell.identity.seed)] == list(
+            range(len(cells))
+        )
+        seen += len(cells)
+        shutil.rmtree(tmp_path / "plain")
+    assert seen >= 5

@@ -126,7 +126,7 @@ def test_a_full_disk_is_one_clear_line_and_keeps_finished_cells(options, capsys,
     kept = list(CellStore(options.out).cells("one", "small"))
     assert f"{len(kept)} of 6 cells are finished" in told
     assert 1 <= len(kept) < 3
-    assert not list(options.out.rglob("*.tmp"))
+    assert not list(options.out.rglob(".*"))
     monkeypatch.setattr(os, "fsync", real)
     assert run_all(options, workbench()) == 0
 

@@ -10,14 +10,14 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
-from art_spiking_leaderboard.cells import BrokenCell, CannotWrite, CellStore
+from art_spiking_leaderboard.cells import BrokenCell, CellStore
 from art_spiking_leaderboard.check import check_submission
 from art_spiking_leaderboard.engine import CellSpec, Job, Outcome, plan, run, run_cell
 from art_spiking_leaderboard.ranking import rank
 from art_spiking_leaderboard.results import standings, tables
 from leaderboard_world import DT_US, STEPS, names, suite, tiny_events, workbench, write_submission
 
-from art_spiking.errors import InvalidInput
+from art_spiking.errors import CannotWrite, InvalidInput
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def test_an_interrupt_passes_through_and_loses_nothing(folder, job, bench):
     with pytest.raises(KeyboardInterrupt):
         list(run(specs, lambda spec: calls.append(spec.case) or run_cell(spec, bench), warn=pytest.fail))
     assert calls == ["flips-b"]
-    assert not list(job.records.rglob("*.tmp"))
+    assert not list(job.records.rglob(".*"))
 
 
 def test_a_damaged_cell_is_warned_of_and_computed_again(folder, job, bench):

@@ -3,25 +3,18 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from art_spiking.errors import ArtSpikingError, InvalidInput
+from art_spiking.files import write_atomically
 from art_spiking.records import Record
 from art_spiking.suites import digest_of
 
 CELL_VERSION = 1
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-
-
-class CannotWrite(ArtSpikingError):
-    """A file cannot be written: a full disk, a folder without permission. Finished cells are untouched."""
 
 
 class BrokenCell(ArtSpikingError, ValueError):
@@ -147,46 +140,6 @@ class CellStore:
         """The suites that have cells of a model."""
         folder = self.root / model
         return sorted(entry.name for entry in folder.iterdir() if entry.is_dir()) if folder.is_dir() else []
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file through a temporary one beside it: fsync, rename, fsync of the folder.
-
-    Raises:
-        CannotWrite: full disk, or no permission; nothing partial stays behind.
-    """
-    temporary: str | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fchmod(file.fileno(), 0o644)
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        temporary = None
-        _sync_folder(path.parent)
-    except OSError as error:
-        full = error.errno in _NO_ROOM
-        raise CannotWrite(
-            f"cannot write {path}",
-            found="no room left" if full else str(error.strerror or error),
-            remedy="make room and run the same command again; finished cells are kept"
-            if full
-            else "choose a folder you may write to",
-        ) from error
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _parse(content: bytes, path: Path) -> Cell:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from art_spiking.datasets import load_data
-from art_spiking.errors import ArtSpikingError
+from art_spiking.errors import ArtSpikingError, CannotWrite
 from art_spiking.evaluate import Providers, Setting, Splits, evaluate_case, prepare
 from art_spiking.evaluate.threats import kinds_in
 from art_spiking.records import ModelIdentity, Record
 from art_spiking.suites import Case, Suite, digest_of
-from art_spiking_leaderboard.cells import BrokenCell, CannotWrite, Cell, CellIdentity, CellStore
+from art_spiking_leaderboard.cells import BrokenCell, Cell, CellIdentity, CellStore
 from art_spiking_leaderboard.check import (
     Names,
     Submission,
@@ -254,13 +254,5 @@ def _draw(
 
     if spec.job.figures is None:
         return
-    path = spec.job.figures / spec.model / spec.job.suite.name / f"{spec.case}.png"
-    try:
-        figure = attack_figure(clean, adversarial, title=f"{spec.model}, {spec.case}", dt_us=dt_us)
-        save_figure(figure, path)
-    except OSError as error:
-        raise CannotWrite(
-            f"cannot write {path}",
-            found=error.strerror or error,
-            remedy="make room, or leave --figures out; the cell itself is kept",
-        ) from error
+    figure = attack_figure(clean, adversarial, title=f"{spec.model}, {spec.case}", dt_us=dt_us)
+    save_figure(figure, spec.job.figures / spec.model / spec.job.suite.name / f"{spec.case}.png")

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import click
 
-from art_spiking.errors import ArtSpikingError, InvalidInput
+from art_spiking.errors import ArtSpikingError, CannotWrite, InvalidInput
+from art_spiking.files import write_atomically
 from art_spiking.registry import unknown_name
 from art_spiking.suites import Suite, load_suite
-from art_spiking_leaderboard.cells import CannotWrite, CellStore, write_atomically
+from art_spiking_leaderboard.cells import CellStore
 from art_spiking_leaderboard.check import Names, Submission, check_submission, find_submissions
 from art_spiking_leaderboard.engine import CellSpec, Job, Outcome, Workbench, plan, run, run_cell
 from art_spiking_leaderboard.progress import progress

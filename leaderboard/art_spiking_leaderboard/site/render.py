@@ -14,7 +14,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from art_spiking_leaderboard.cells import write_atomically
+from art_spiking.files import write_atomically
 from art_spiking_leaderboard.manifest import Manifest
 from art_spiking_leaderboard.problems import Problem
 from art_spiking_leaderboard.ranking import RANK_RULE, Row
