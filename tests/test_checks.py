@@ -85,6 +85,20 @@ class Ranks(Wrapped):
         return self.inner(x) + torch.arange(len(x)).view(-1, 1, 1)
 
 
+class Compares(Wrapped):
+    """Adds what the last sample of the batch has more than the first."""
+
+    def forward(self, x):
+        return self.inner(x) + (x[-1].sum() - x[0].sum()).clamp(min=0)
+
+
+def test_dependence_on_the_order_alone_is_flagged():
+    given = data("test", 10)
+    order = np.argsort(-given.x.reshape(10, -1).sum(axis=1))
+    flags = model_flags(classifier(Compares()), given.x[order], given.y[order])
+    assert {flag.code for flag in flags} == {"batch-dependent"}
+
+
 def test_a_sound_model_has_no_flag():
     assert flags_of(network()) == {}
     assert flags_of(Wrapped()) == {}

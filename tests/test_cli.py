@@ -10,6 +10,7 @@ import warnings
 
 import click
 import host_samples as samples
+import numpy as np
 import pytest
 
 from art_spiking.cli import run
@@ -355,6 +356,28 @@ def test_flags_are_told_in_words_with_their_cases():
     assert "no flags" not in text
     (line,) = [line for line in table(found).splitlines() if line.startswith("cheats ")]
     assert line.split()[1:3] == ["invalid", "-"]
+
+
+class EveryOther(samples.FirstCells):
+    """Leaves every second sample alone, as an attack that fails does."""
+
+    def generate(self, x, y):
+        x_adv = super().generate(x, y)
+        x_adv[1::2] = x[1::2]
+        return x_adv
+
+
+def test_samples_that_were_not_fooled_do_not_enter_the_medians():
+    (record,) = records(samples.case("every-other"), every_other=EveryOther)
+    cost = record.cost
+    fooled = [a != b for a, b in zip(record.labels, record.adversarial, strict=True)]
+    assert 0 < sum(fooled) < sum(edits > 0 for edits in cost.added)
+    expected = [edits for edits, hit in zip(cost.added, fooled, strict=True) if hit]
+    (case,) = summary([record])["cases"]
+    assert case["median_edits"]["samples"] == sum(fooled)
+    assert case["median_edits"]["added"] == float(np.median(expected)) != float(np.median(cost.added))
+    (row,) = [line for line in table([record]).splitlines() if line.startswith("every-other ")]
+    assert row.split()[5] == f"{np.median(expected):g}"
 
 
 def test_nothing_scored_has_no_worst_case():

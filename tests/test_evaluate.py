@@ -158,6 +158,17 @@ def test_a_target_reaches_attack_and_score_alike():
     assert record.labels == tuple(int(label) for label in splits().test.y)
 
 
+def test_the_control_of_a_targeted_case_knows_no_target():
+    samples.Targeted.seen.clear()
+    run(
+        case("nothing", target=2, control="targeted"),
+        attacks={"nothing": lambda *a, targeted, seed: samples.Nothing(*a)},
+    )
+    ((targeted, y),) = samples.Targeted.seen
+    assert targeted is False
+    assert np.array_equal(y, splits().test.y)
+
+
 def test_a_control_as_strong_as_the_attack_is_flagged():
     weak, strong = run(
         case("nothing", name="weak", control="first-cells"), case("first-cells", control="nothing")
