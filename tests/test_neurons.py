@@ -248,8 +248,8 @@ def test_the_reset_before_the_leak_is_another_neuron():
 
 # What one neuron of the framework's own code does with INPUTS: its spikes, and its potential after each step.
 # Recorded once from norse 1.1.0 (LIFBox, LIBox), sinabs 3.1.3 (IAF, LIF, min_v_mem -1, norm_input off) and
-# spikingjelly 2.0.0 (LIFNode, IFNode, CUBALIFNode), as their NIR imports set them up: threshold 1, reset to 0 or
-# by subtraction, time constants of 4 steps for the membrane and 2 for the synapse.
+# spikingjelly 2.0.0 (LIFNode, IFNode, CUBALIFNode), as their NIR imports set them up: threshold 1, reset to 0
+# or by subtraction, time constants of 4 steps for the membrane and 2 for the synapse.
 INPUTS = [0.5, 1.5, -1.0, 2.5, 0.25, -3.0, 1.0, 4.0, 0.0, 1.75, 0.5, 2.0]
 MEMBRANE = {"tau": 4e-3, "v_leak": 0.0, "v_threshold": 1.0, "v_reset": 0.0}
 SYNAPSE = {"tau_syn": 2e-3, "tau_mem": 4e-3, "v_leak": 0.0, "v_threshold": 1.0, "v_reset": 0.0}

@@ -50,11 +50,8 @@ class TestEverySurrogate:
         assert torch.allclose(h, h.flip(0))
 
     def test_peaks_at_the_threshold(self, surrogate: Surrogate):
-        assert (
-            surrogate.derivative(U).argmax() == 200
-            or (surrogate.derivative(U)[200] == surrogate.derivative(U)).any()
-        )
-        assert surrogate.derivative(U)[200] == surrogate.derivative(U).max()
+        h = surrogate.derivative(U)
+        assert h[200] == h.max() > 0
 
 
 @pytest.mark.parametrize("surrogate", [Triangle(0.5), Rectangle(2.0), Gaussian(0.3), Atan(400.0)], ids=repr)
@@ -103,5 +100,5 @@ def test_an_unknown_name_says_which_there_are():
 
 
 def test_an_unknown_field_is_named():
-    with pytest.raises(InvalidInput, match="found: slope; accepted: .*alpha"):
+    with pytest.raises(InvalidInput, match=r"found: slope; accepted: .*alpha"):
         surrogate_from_dict({"name": "atan", "slope": 2.0})

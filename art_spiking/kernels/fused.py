@@ -52,7 +52,7 @@ def fused_scan(
     """
     axes = _memory_order(current)
     ordered = current.permute(0, 1, *axes) if axes else current
-    rows = ordered.reshape(*current.shape[:2], -1)
+    rows = ordered.flatten(2)
     plan = _plan(c, semantics, surrogate, axes, current.shape[2:])
     output, potential = _FusedScan.apply(  # type: ignore[no-untyped-call]
         rows, plan, c.fires, membrane and c.fires
