@@ -30,6 +30,7 @@ Location = Literal["random", "best"] | tuple[int, int]
 
 _MOMENTUM = 0.8
 _LEAST_RATE = 0.05
+_SCANNED = 50
 
 
 class SpikingAdversarialPatch(UniversalAttack):
@@ -75,7 +76,7 @@ class SpikingAdversarialPatch(UniversalAttack):
             estimator: the model under attack; its input is (T, C, H, W).
             threat: PatchRegion, alone or joined with others; it sets the patch's size.
             location: "random" for a place drawn for each sample; (top, left) for a fixed one; "best" for the
-                fixed one where the gradient promises most.
+                fixed one that serves best, found half way through the epochs.
             epochs: passes over the craft split.
             max_shift: most steps by which each patch is turned in time at random; see `Perturbation`.
             surrogate: spike derivative, or its dict; None for the estimator's own.
@@ -112,12 +113,16 @@ class SpikingAdversarialPatch(UniversalAttack):
         side = patch_side(self.threat, x)
         # Cells are in the patch from a half on; the start is a random patch.
         soft = torch.rand((*x.shape[1:3], side, side), generator=generator).to(x.device)
-        location = self._location(view, x, y, objective=objective, side=side)
+        location = None if isinstance(self.location, str) else (self.location[0], self.location[1])
         best = self._patch(soft, location)
         best_value = self.craft_score(best, x, y)
         velocity = torch.zeros_like(soft)
         step = 0
-        for _ in range(self.epochs):
+        for epoch in range(self.epochs):
+            if self.location == "best" and epoch == self.epochs // 2:
+                location = self._best_place(soft, x, y)
+                best = self._patch(soft, location)
+                best_value = self.craft_score(best, x, y)
             for part in shuffled(len(x), self.batch_size, generator):
                 places = draw_locations(len(part), x.shape[3:], soft.shape[2:], generator, fixed=location)
                 shifts = draw_shifts(len(part), self.max_shift, generator)
@@ -167,22 +172,16 @@ class SpikingAdversarialPatch(UniversalAttack):
             gain += own if shifts is None else own.roll(-int(shifts[sample]), 0)
         return gain
 
-    def _location(
-        self, view: SpikingClassifier, x: Tensor, y: Tensor, *, objective: Objective, side: int
-    ) -> tuple[int, int] | None:
-        """The fixed place of the patch, or None for random ones."""
-        if self.location == "random":
-            return None
-        if isinstance(self.location, tuple | list):
-            return self.location[0], self.location[1]
-        promise = torch.zeros_like(x[0])
-        for part in torch.split(torch.arange(len(x)), self.batch_size):
-            gradient, _ = view.input_gradient(x[part], y[part], objective=objective)
-            promise += gradient.sum(0)
-        energy = promise.abs().sum((0, 1))[None, None]
-        windows = torch.nn.functional.avg_pool2d(energy, side, stride=1)[0, 0]
-        top, left = divmod(int(windows.argmax()), windows.shape[1])
-        return top, left
+    def _best_place(self, soft: Tensor, x: Tensor, y: Tensor) -> tuple[int, int]:
+        """The place on a grid, half a patch apart, where the patch so far fools most craft samples."""
+        side = soft.shape[2]
+        few = slice(0, _SCANNED)
+        rows, columns = (
+            sorted({*range(0, room, max(1, side // 2)), room})
+            for room in (x.shape[3] - side, x.shape[4] - side)
+        )
+        places = [(top, left) for top in rows for left in columns]
+        return min(places, key=lambda place: self.craft_score(self._patch(soft, place), x[few], y[few]))
 
 
 def _events(soft: Tensor) -> Tensor:
