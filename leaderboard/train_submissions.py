@@ -52,38 +52,44 @@ def attacked(
     strength: float,
     generator: torch.Generator,
 ) -> Tensor:
-    """A batch of which a quarter stays clean and each other quarter is attacked in another way.
+    """A batch of which an eighth stays clean and the others are attacked, each share in another way.
 
-    Edits for each sample, insertions that follow the slope of all samples, and a patch; each from a single
-    gradient of the loss, and the threat models choose the strongest edits they allow. Budgets are drawn anew
-    each time, up to `strength` times the largest.
+    Edits for each sample, in three rounds; insertions that follow the slope of all samples; and a patch. The
+    threat models choose the strongest edits they allow. Budgets are drawn anew each time, up to `strength`
+    times the largest.
     """
     x, y = batch
-    gradient, _ = classifier.input_gradient(x, y)
-    quarter = len(x) // 4
-    sizes = [quarter, quarter, quarter, len(x) - 3 * quarter]
+    eighth = len(x) // 8
+    sizes = [eighth, 3 * eighth, 2 * eighth, len(x) - 6 * eighth]
     clean, edited, shared, patched = x.split(sizes)
-    _, edit_slope, shared_slope, patch_slope = gradient.split(sizes)
+    labels = y.split(sizes)
 
     def budget(most: int) -> int:
         return 1 + int(strength * most * float(torch.rand((), generator=generator)))
 
-    common = shared_slope.sign().mean(0, keepdim=True).clamp(min=0).expand_as(shared)
-    # Soft steps towards a higher loss; of each, the projection keeps the strongest edits that fit.
+    most, found = budget(300), edited
+    for share in (1, 2, 3):
+        slope, _ = classifier.input_gradient(found, labels[1])
+        # Earlier edits are full events and stronger than any soft step, so they are kept.
+        found = EventEdits(max(1, most * share // 3)).project(found + _soft(found, slope), edited)
+    slope, _ = classifier.input_gradient(torch.cat([shared, patched]), torch.cat(labels[2:]))
+    common = slope[: len(shared)].sign().mean(0, keepdim=True).clamp(min=0).expand_as(shared)
+    universal = EventEdits(budget(1200), delete=False)
+    region = PatchRegion((10 + budget(45)) / 1000)
     return torch.cat(
         [
             clean,
-            EventEdits(budget(250)).project(edited + _soft(edited, edit_slope), edited),
-            EventEdits(budget(1000), delete=False).project(shared + _soft(shared, common), shared),
-            PatchRegion((10 + budget(45)) / 1000).project(patched + _soft(patched, patch_slope), patched),
+            found,
+            universal.project(shared + _soft(shared, common), shared),
+            region.project(patched + _soft(patched, slope[len(shared) :]), patched),
         ]
     )
 
 
 def _soft(x: Tensor, slope: Tensor) -> Tensor:
-    """The changes of binary samples that raise the loss, scaled into (-1, 1) by their slope."""
+    """Changes of binary samples that raise the loss, in proportion to their slope, below 1/2 in size."""
     rising = torch.where((x < 1) == (slope > 0), slope, 0.0)
-    return rising / rising.abs().flatten(1).amax(1).clamp(min=1e-12).view(-1, 1, 1, 1, 1)
+    return 0.4 * rising / rising.abs().flatten(1).amax(1).clamp(min=1e-12).view(-1, 1, 1, 1, 1)
 
 
 RECIPES = (
@@ -97,9 +103,9 @@ RECIPES = (
     Recipe(
         "digits-adversarial",
         "Adversarially trained spiking CNN",
-        "The same network as digits-plain. A quarter of each batch is clean; the others carry event edits "
-        "chosen for each sample, insertions chosen for all samples, and a patch, each from one gradient.",
-        epochs=40,
+        "The same network as digits-plain. An eighth of each batch is clean; the others carry event edits "
+        "chosen for each sample in three rounds, insertions chosen for all samples, or a patch.",
+        epochs=60,
         perturb=attacked,
     ),
     Recipe(

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from art_spiking_leaderboard.manifest import MANIFEST_BYTES, manifest_text, parse_manifest
 from hypothesis import given, settings
@@ -102,3 +105,13 @@ def test_no_changed_line_makes_the_reader_raise(line, value):
     text = GOOD.replace(line, line.split("=")[0] + "= " + value)
     manifest, found = parse_manifest(text.encode("utf-8", "surrogatepass"))
     assert manifest is not None or found
+
+
+def test_the_readme_shows_a_valid_manifest_with_every_key():
+    readme = (Path(__file__).parents[1] / "leaderboard" / "README.md").read_text()
+    (block,) = re.findall(r"^```toml\n(.*?)^```", readme, flags=re.MULTILINE | re.DOTALL)
+    manifest, found = parse_manifest(block.replace('"..."', f'"{"0" * 64}"').encode())
+    assert found == []
+    assert manifest.model_fields_set == set(type(manifest).model_fields)
+    for part in (manifest.data, manifest.training, manifest.files, manifest.defences[0]):
+        assert part.model_fields_set == set(type(part).model_fields)
