@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from art_spiking.attacks import EditMask, Patch, Perturbation
-from art_spiking.errors import InvalidInput, MissingData
+from art_spiking.errors import CannotWrite, InvalidInput, MissingData
 from art_spiking.threats import EventEdits, PatchRegion
 
 
@@ -220,5 +220,6 @@ def test_a_file_that_claims_too_much_is_refused(tmp_path):
 
 
 def test_a_path_that_cannot_be_written_is_an_error(tmp_path):
-    with pytest.raises(InvalidInput, match="cannot be written"):
-        patch().save(tmp_path / "no" / "such" / "folder.npz")
+    (tmp_path / "file").touch()
+    with pytest.raises(CannotWrite, match="cannot write"):
+        patch().save(tmp_path / "file" / "patch.npz")
