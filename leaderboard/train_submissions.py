@@ -21,7 +21,7 @@ from art_spiking.building import Conv, Dense, Flat, Neurons
 from art_spiking.datasets import EventData, load_data
 from art_spiking.defences import BackgroundActivityFilter
 from art_spiking.estimators import SpikingClassifier
-from art_spiking.model_files import save_model
+from art_spiking.model_files import load_model, save_model
 from art_spiking.network import SpikingNetwork
 from art_spiking.threats import EventEdits, PatchRegion
 
@@ -36,12 +36,13 @@ Perturb = Callable[[SpikingClassifier, tuple[Tensor, Tensor], float, torch.Gener
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one submission is trained."""
+    """How one submission is trained; `start` names the one whose weights it starts from."""
 
     name: str
     title: str
     description: str
     epochs: int
+    start: str | None = None
     perturb: Perturb | None = None
     filtered: bool = False
 
@@ -103,9 +104,10 @@ RECIPES = (
     Recipe(
         "digits-adversarial",
         "Adversarially trained spiking CNN",
-        "The same network as digits-plain. An eighth of each batch is clean; the others carry event edits "
+        "digits-plain, trained on. An eighth of each batch is clean; the others carry event edits "
         "chosen for each sample in three rounds, insertions chosen for all samples, or a patch.",
-        epochs=60,
+        epochs=30,
+        start="digits-plain",
         perturb=attacked,
     ),
     Recipe(
@@ -141,10 +143,10 @@ def new_network(generator: torch.Generator) -> SpikingNetwork:
     )
 
 
-def new_classifier(recipe: Recipe, generator: torch.Generator) -> SpikingClassifier:
-    """An untrained classifier with the defence that the recipe asks for."""
+def new_classifier(recipe: Recipe, folder: Path, generator: torch.Generator) -> SpikingClassifier:
+    """The classifier that training starts from, with the defence that the recipe asks for."""
     return SpikingClassifier(
-        new_network(generator),
+        new_network(generator) if recipe.start is None else load_model(folder / recipe.start),
         input_shape=(STEPS, 2, 34, 34),
         preprocessing_defences=[BackgroundActivityFilter(**FILTER)] if recipe.filtered else None,
     )
@@ -157,10 +159,12 @@ def shifted(x: Tensor, generator: torch.Generator) -> Tensor:
     return torch.nn.functional.pad(x, (2, 2, 2, 2))[..., down : down + height, right : right + width]
 
 
-def train(recipe: Recipe, data: EventData, *, epochs: int | None = None, seed: int = 0) -> SpikingClassifier:
+def train(
+    recipe: Recipe, data: EventData, folder: Path, *, epochs: int | None = None, seed: int = 0
+) -> SpikingClassifier:
     """Trains a classifier on a training split; prints a line per epoch."""
     generator = torch.Generator().manual_seed(seed)
-    classifier = new_classifier(recipe, generator)
+    classifier = new_classifier(recipe, folder, generator)
     epochs = recipe.epochs if epochs is None else epochs
     x, y = torch.from_numpy(data.x), torch.from_numpy(data.y)
     optimizer = torch.optim.Adam(classifier.model.network.parameters(), lr=1e-3)
@@ -238,7 +242,7 @@ def main() -> None:
     training, test = load_data("digits-dvs", "train", **grid), load_data("digits-dvs", "test", **grid)
     for recipe in RECIPES:
         if not options.names or recipe.name in options.names:
-            classifier = train(recipe, training, epochs=options.epochs)
+            classifier = train(recipe, training, options.out, epochs=options.epochs)
             accuracy = clean_accuracy(classifier, test)
             write_submission(recipe, classifier, accuracy, options.out / recipe.name)
             print(f"{recipe.name}: clean accuracy {accuracy:.4f} on {len(test)} test samples", flush=True)

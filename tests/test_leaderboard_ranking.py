@@ -59,6 +59,11 @@ def test_a_rank_counts_those_entirely_above():
     assert [row.rank for row in rows] == [1, 1, 2]
 
 
+def test_within_a_rank_the_mean_over_cases_decides():
+    rows = rank([entrant("low", 60, 60), entrant("high", 60, 100)], SUITE)
+    assert [(row.name, row.rank) for row in rows] == [("high", 1), ("low", 1)]
+
+
 def test_the_order_of_entrants_does_not_matter():
     entrants = [entrant(name, right, right) for name, right in zip("abcd", (90, 90, 150, 10), strict=True)]
     assert rank(entrants, SUITE) == rank(reversed(entrants), SUITE)

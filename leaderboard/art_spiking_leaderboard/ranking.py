@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 
 from art_spiking.metrics import Share, accuracy, share_of, worst_case
 from art_spiking.records import Flag, Record
@@ -62,7 +63,7 @@ def rank(entrants: Iterable[Entrant], suite: Suite) -> list[Row]:
     rows = _same_samples(rows)
     complete = [row for row in rows if not row.reasons]
     ranked = [replace(row, rank=_rank_of(row, complete)) for row in complete]
-    ranked.sort(key=lambda row: (row.rank, -_value(row.robust), -_value(row.clean), row.name))
+    ranked.sort(key=lambda row: (row.rank, -_value(row.robust), -_mean(row), row.name))
     waiting = sorted((row for row in rows if row.reasons), key=lambda row: row.name)
     return ranked + waiting
 
@@ -128,6 +129,11 @@ def _same_samples(rows: Sequence[Row]) -> list[Row]:
 def _rank_of(row: Row, rows: Sequence[Row]) -> int:
     high = 1.0 if row.robust is None else row.robust.high
     return 1 + sum(other.robust is not None and other.robust.low > high for other in rows)
+
+
+def _mean(row: Row) -> float:
+    """The mean accuracy over the cases."""
+    return fmean(accuracy(record.labels, record.adversarial).value for record in row.records.values())
 
 
 def _value(share: Share | None) -> float:
