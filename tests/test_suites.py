@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Suites: read in full or refused with every problem; frozen once published."""
 
+import inspect
+
 import pytest
 
 from art_spiking.errors import InvalidInput, PluginError, UnknownName
@@ -26,7 +28,7 @@ def test_events_quick_is_frozen():
     suite = load_suite("events-quick")
     assert (suite.version, suite.digest()) == (
         1,
-        "sha256:134a1febc2aee366034b9dbf02555d4c80ef1adcaec03e58cf8abf193016ef48",
+        "sha256:d5886f31f97b8af9e026543091e7723ea21054adca8590f3cff28a81fe5581d5",
     )
 
 
@@ -36,6 +38,16 @@ def test_events_quick_names_only_what_is_registered():
         assert case.attack in attacks
         assert case.control.attack in attacks
         assert case.threat["kind"] in threats
+
+
+def test_events_quick_states_every_hyper_parameter():
+    """A later default of an attack must not change what a published number means."""
+    attacks = catalogue("attacks")
+    given_by_the_host = {"estimator", "threat", "seed", "targeted"}
+    for case in load_suite("events-quick").cases:
+        for asked in (case, case.control):
+            taken = set(inspect.signature(attacks[asked.attack].load()).parameters)
+            assert set(asked.parameters) == taken - given_by_the_host, (case.name, asked.attack)
 
 
 def test_events_quick_holds_the_published_budgets():
