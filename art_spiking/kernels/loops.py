@@ -62,11 +62,12 @@ def _spread(parameter: Array, first: int, count: int, out: Array) -> None:
 
 @_inlined
 def _drop(rows: Array, reset: int) -> None:
-    """What a spike takes off at once, in row 8: the threshold, or nothing."""
+    """What a spike takes off at once, in row 8, and at the next step, in row 9: the threshold, or nothing."""
+    rows[8:10] = 0
     if reset == SUBTRACT:
         rows[8] = rows[6]
-    else:
-        rows[8] = 0
+    elif reset == SUBTRACT_LATER:
+        rows[9] = rows[6]
 
 
 @_inlined
@@ -95,16 +96,17 @@ def _advance(
         drive = current
         for j in range(n):
             current[j] = rows[4, j] * current[j] + rows[5, j] * x[j]
-    if not several and reset <= VALUE:
+    if not several and reset != BLANK_LATER:
         # The common case in one pass.
-        drop = rows[8]
+        drop, later = rows[8], rows[9]
         hard = reset == VALUE
         for j in range(n):
-            v = decay[j] * potential[j] + gain[j] * drive[j] + offset[j]
+            v = decay[j] * potential[j] + gain[j] * drive[j] + offset[j] - later[j] * past[j]
             v = v if v > low else low
             fired = one if v >= least[j] else zero
             u[j] = v
             spikes[j] = fired
+            past[j] = fired
             v = v - drop[j] * fired
             potential[j] = v_reset[j] if hard and fired > zero else v
         return
@@ -204,7 +206,7 @@ def forward(
     start, stop, width = span
     steps, features = x.shape[1], x.shape[2]
     blocks = (features + width - 1) // width
-    rows = np.empty((9, width), x.dtype)
+    rows = np.empty((10, width), x.dtype)
     state = np.empty((3, width), x.dtype)
     spare = np.empty((3, width), x.dtype)
     for tile in range(start, stop):
@@ -246,7 +248,7 @@ def backward(
     start, stop, width = span
     steps, features = x.shape[1], x.shape[2]
     blocks = (features + width - 1) // width
-    rows = np.empty((9, width), x.dtype)
+    rows = np.empty((10, width), x.dtype)
     state = np.empty((3, width), x.dtype)
     spare = np.empty((6, width), x.dtype)
     carried, by_current, h, by_fired, leaked, silent = (
