@@ -4,14 +4,22 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from art_spiking_leaderboard import working
 from art_spiking_leaderboard.cells import CellStore
+from art_spiking_leaderboard.check import check_submission
+from art_spiking_leaderboard.engine import Job, Outcome, plan, run_cell
+from art_spiking_leaderboard.engine import run as engine_run
+from art_spiking_leaderboard.progress import Progress, progress
 from art_spiking_leaderboard.working import RunOptions, SiteOptions, run_all, write_site
 from leaderboard_world import names, suite, workbench, write_submission
 
@@ -192,6 +200,52 @@ def test_a_folder_that_is_not_there_is_2(command, tmp_path, capsys):
     assert "no such folder" in capsys.readouterr().err
 
 
-def test_help_explains_and_imports_nothing_heavy(capsys):
-    assert run(["leaderboard", "run", "--help"]) == 0
-    assert "75 stopped" in " ".join(capsys.readouterr().out.split())
+def test_help_explains_and_imports_nothing_heavy():
+    code = (
+        "import sys; from art_spiking.cli import run; code = run(['leaderboard', 'run', '--help']);"
+        "heavy = {'torch', 'art', 'numba', 'matplotlib', 'jinja2', 'pydantic'} & set(sys.modules);"
+        "sys.exit(str(heavy) if heavy else code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "75 stopped" in " ".join(done.stdout.split())
+
+
+def outcomes_of(options: RunOptions) -> list[Outcome]:
+    bench = workbench()
+    job = Job(suite(), options.out)
+    checked = [check_submission(options.path / name, bench.names) for name in ("one", "two")]
+    specs = [spec for entry in checked for spec in plan(entry, job, bench)]
+    return list(engine_run(specs, lambda spec: run_cell(spec, bench), warn=pytest.fail))
+
+
+def test_the_rest_is_estimated_case_by_case(options, monkeypatch):
+    """Case a takes 1 s and c takes 10 s, so after one model the other is expected to take as long."""
+    outcomes = outcomes_of(options)
+    took = {"flips-a": 1.0, "flips-b": 2.0, "flips-c": 10.0}
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    shown = Progress([outcome.spec for outcome in outcomes])
+    assert shown.seconds_left() is None
+    for outcome in outcomes[:4]:
+        shown.starting(outcome.spec)
+        clock[0] += took[outcome.spec.case]
+        shown.finished(outcome)
+    assert shown.seconds_left() == 12.0
+
+
+def test_a_terminal_gets_a_bar(options, monkeypatch):
+    outcomes = outcomes_of(options)
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with progress([outcome.spec for outcome in outcomes]) as shown:
+        for outcome in outcomes:
+            shown.starting(outcome.spec)
+            shown.finished(outcome)
+    told = sys.stderr.getvalue()
+    assert "6/6 cells" in told
+    assert "two flips-c" in told

@@ -177,6 +177,15 @@ def test_a_model_that_cannot_be_prepared_costs_its_own_cells_only(folder, job, b
     assert len(calls) == 4
 
 
+def test_files_that_change_after_the_plan_are_not_recorded_as_the_planned_ones(folder, job, bench):
+    specs = specs_of(folder, job, bench)
+    write_submission(folder, seed=1)
+    outcomes = compute_all(specs, bench)
+    assert not any(outcome.ok for outcome in outcomes)
+    assert "changed since the run was planned" in outcomes[0].problem
+    assert list(CellStore(job.records).cells("mine", "small")) == []
+
+
 def test_data_that_cannot_be_loaded_is_an_error_of_the_plan(tmp_path, job, bench):
     data = {"name": "tiny-events", "dt_us": DT_US, "steps": STEPS, "binary": True}
     write_submission(tmp_path / "mine", data=data)

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from art_spiking.datasets import load_data
-from art_spiking.errors import ArtSpikingError, CannotWrite
+from art_spiking.errors import ArtSpikingError, CannotWrite, InvalidInput
 from art_spiking.evaluate import Providers, Setting, Splits, evaluate_case, prepare
+from art_spiking.evaluate.settings import identify_model
 from art_spiking.evaluate.threats import kinds_in
 from art_spiking.records import ModelIdentity, Record
 from art_spiking.suites import Case, Suite, digest_of
@@ -81,7 +82,7 @@ class Workbench:
         self.names = Names.installed() if names is None else names
         self.providers = Providers.installed() if providers is None else providers
         self._splits: dict[tuple[Any, ...], tuple[Splits, str]] = {}
-        self._setting: tuple[tuple[Path, str], Setting] | None = None
+        self._setting: tuple[tuple[str, ...], Setting] | None = None
 
     def splits(self, data: Data, job: Job) -> tuple[Splits, str]:
         """The samples that a suite takes, and their digest."""
@@ -106,14 +107,26 @@ class Workbench:
         return self._splits[key]
 
     def setting(self, spec: CellSpec) -> Setting:
-        """The model of a cell, prepared for its suite; kept until another model is asked for."""
-        key = (spec.folder, spec.job.suite.digest())
+        """The model of a cell, prepared for its suite; kept until another model is asked for.
+
+        Raises:
+            InvalidInput: the submission or its data is not what the cell was planned for.
+            InvalidModel: the model returns NaN.
+        """
+        identity = spec.identity
+        key = (str(spec.folder), identity.suite, identity.model, identity.data)
         if self._setting is None or self._setting[0] != key:
             submission = check_submission(spec.folder, self.names)
             classifier = build_classifier(submission, self.names)
             if submission.manifest is None:
                 raise TypeError("a classifier was built without a manifest")
-            splits, _ = self.splits(submission.manifest.data, spec.job)
+            splits, data = self.splits(submission.manifest.data, spec.job)
+            model = model_digest(identify_model(classifier, spec.model))
+            if (spec.job.suite.digest(), model, data) != (identity.suite, identity.model, identity.data):
+                raise InvalidInput(
+                    f"the files or the data of {spec.model} changed since the run was planned",
+                    remedy="run the same command again",
+                )
             setting = prepare(
                 classifier,
                 splits,
