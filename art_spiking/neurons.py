@@ -352,7 +352,7 @@ def step(
     elif kind == "blank-later":
         u = _set_where_fired(u, past, c.v_reset)
     if semantics.v_min is not None and c.fires and not c.stateless:
-        u = torch.where(u > semantics.v_min, u, torch.full_like(u, semantics.v_min))
+        u = torch.where(u <= semantics.v_min, torch.full_like(u, semantics.v_min), u)
     if not c.fires:
         return torch.zeros_like(u), u, State(u, None, state.spikes)
     if c.stateless:

@@ -236,6 +236,24 @@ def test_a_forked_child_makes_its_own_threads(monkeypatch):
     assert child.exitcode == 0
 
 
+@pytest.mark.parametrize("v_min", [None, -1.0])
+@pytest.mark.parametrize("backend", ["fused", "reference"])
+def test_what_is_not_a_number_stays_and_stays_where_it_is(v_min, backend):
+    semantics = dataclasses.replace(PLAIN, v_min=v_min)
+    current = some_input(2, 6, 5)
+    clean, expected = scan(current, some_layer((5,)), semantics, Atan(), membrane=True, backend=backend)
+    current[0, 2, 3] = float("nan")
+    spikes, potentials = scan(current, some_layer((5,)), semantics, Atan(), membrane=True, backend=backend)
+    assert expected is not None
+    assert potentials is not None
+    assert potentials[0, 2:, 3].isnan().all()
+    assert potentials.isnan().sum() == 4
+    assert spikes[0, 2:, 3].tolist() == [0.0] * 4
+    kept = ~potentials.isnan()
+    assert torch.equal(potentials[kept], expected[kept])
+    assert torch.equal(spikes[kept], clean[kept])
+
+
 def test_the_input_is_not_written():
     current = some_input(2, 6, 5)
     kept = current.clone()

@@ -22,7 +22,7 @@ from art_spiking.surrogates import Surrogate
 Array = NDArray[Any]
 
 # Elements that one thread should have to do at least: below, waking another costs more than it saves.
-_WORTH_A_THREAD = 1 << 15
+_WORTH_A_THREAD = 1 << 17
 _RESETS = ("none", "subtract", "value", "subtract-later", "blank-later")
 
 

@@ -102,7 +102,7 @@ def _advance(
         hard = reset == VALUE
         for j in range(n):
             v = decay[j] * potential[j] + gain[j] * drive[j] + offset[j] - later[j] * past[j]
-            v = v if v > low else low
+            v = low if v <= low else v
             fired = one if v >= least[j] else zero
             u[j] = v
             spikes[j] = fired
@@ -120,7 +120,7 @@ def _advance(
             candidate[j] = u[j]
             u[j] = v_reset[j] if past[j] > zero else u[j]
     for j in range(n):
-        u[j] = u[j] if u[j] > low else low
+        u[j] = low if u[j] <= low else u[j]
     if not several:
         for j in range(n):
             spikes[j] = one if u[j] >= least[j] else zero
