@@ -284,7 +284,7 @@ def _told_when_interrupted(records: list[Record], out: Path | None) -> Iterator[
         kept = "nothing is kept; give --out to keep finished cases"
         if out is not None:
             kept = f"{len(records)} finished cases are kept in {out}; the same command goes on from there"
-        click.echo(f"\ninterrupted: {kept}", err=True)
+        click.echo(f"\n{kept}", err=True)
         raise
 
 
