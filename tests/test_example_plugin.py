@@ -21,7 +21,7 @@ version = 1
 name = "hot"
 attack = "hot-pixels"
 threat = { kind = "event-edits", max_edits = 9, delete = false }
-parameters = { pixels = 2 }
+parameters = { pixels = 6 }
 control = { attack = "random-events" }
 """
 
