@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -57,14 +58,20 @@ class Flips:
         return x_adv
 
 
+@functools.cache
+def installed(kind: str) -> Catalogue:
+    """What is installed, looked up once."""
+    return catalogue(kind)
+
+
 def providers() -> Providers:
     attacks = Catalogue.of("attacks", {"flips": Flips}, "tests 1.0")
-    return Providers(attacks, catalogue("threats"))
+    return Providers(attacks, installed("threats"))
 
 
 def names(**more: Any) -> Names:
     datasets = Catalogue.of("datasets", {"tiny-events": tiny_events, **more}, "tests 1.0")
-    return Names(datasets, catalogue("defences"))
+    return Names(datasets, installed("defences"))
 
 
 def workbench() -> Workbench:

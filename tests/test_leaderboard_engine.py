@@ -198,11 +198,12 @@ def test_data_that_cannot_be_loaded_is_an_error_of_the_plan(tmp_path, job, bench
         specs_of(tmp_path / "mine", job, lost)
 
 
-def test_figures_are_drawn_of_every_case(folder, job, bench, tmp_path):
+def test_a_figure_is_drawn_of_a_case(folder, job, bench, tmp_path):
     drawn = replace(job, figures=tmp_path / "figures")
-    compute_all(specs_of(folder, drawn, bench), bench)
-    files = sorted(path.relative_to(tmp_path / "figures") for path in (tmp_path / "figures").rglob("*.png"))
-    assert [str(path) for path in files] == [f"mine/small/flips-{letter}.png" for letter in "abc"]
+    compute_all(specs_of(folder, drawn, bench)[1:2], bench)
+    assert [str(path.relative_to(tmp_path)) for path in (tmp_path / "figures").rglob("*.png")] == [
+        "figures/mine/small/flips-b.png"
+    ]
 
 
 def test_tables_show_the_cells_of_the_model_as_it_is_now(folder, job, bench):
