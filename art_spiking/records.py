@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -21,6 +19,7 @@ from pydantic import (
 )
 
 from art_spiking.errors import InvalidInput
+from art_spiking.files import write_atomically
 from art_spiking.suites import Case, digest_of, problems_of
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -209,30 +208,12 @@ def cell_key(
 
 
 def write_record(record: Record, path: Path) -> None:
-    """Writes a record whole or not at all: temporary file, fsync, rename.
+    """Writes a record whole or not at all.
 
     Raises:
-        InvalidInput: the folder cannot be written, or the disk is full; a file already there is kept.
+        CannotWrite: full disk, or no permission; a file already there is kept.
     """
-    temporary: str | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(record.to_json() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-        temporary = None
-    except OSError as error:
-        raise InvalidInput(
-            f"cannot write the record {path}",
-            found=error.strerror or error,
-            remedy="free space there, or name another folder; records already written are kept",
-        ) from error
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+    write_atomically(path, f"{record.to_json()}\n".encode())
 
 
 def read_record(path: Path) -> Record:

@@ -309,7 +309,7 @@ def test_a_full_disk_is_one_error(capsys, installed, model, suite, tmp_path, mon
     arguments = ("evaluate", model, "--data", "noise", "--suite", suite, "--out", tmp_path / "records")
     assert call(*arguments) == 2
     err = capsys.readouterr().err
-    assert "flip.json; found: No space left on device; free space there" in err
+    assert "flip.json; found: no room left on the disk; make room" in err
     assert "Traceback" not in err
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from art_spiking.errors import InvalidInput
+from art_spiking.errors import CannotWrite, InvalidInput
 from art_spiking.records import (
     Costs,
     DataIdentity,
@@ -191,7 +191,7 @@ def test_a_full_disk_keeps_the_record_that_was_there(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(InvalidInput, match=r"cannot write the record .*edits\.json.*No space left on device"):
+    with pytest.raises(CannotWrite, match=r"cannot write .*edits\.json; found: no room left on the disk"):
         write_record(record(flags=()), path)
     assert read_record(path) == record()
     assert [entry.name for entry in tmp_path.iterdir()] == ["edits.json"]

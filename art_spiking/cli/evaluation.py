@@ -141,7 +141,8 @@ def run_cases(setting: Setting, cases: list[Case], out: Path | None) -> list[Rec
     """Runs the cases that `out` does not hold yet, and returns the records of all, in order.
 
     Raises:
-        InvalidInput: `out` holds a record of something else, or cannot be written.
+        InvalidInput: `out` holds a record of something else.
+        CannotWrite: `out` cannot be written; records already there are kept.
     """
     from art_spiking.cli.output import brief
     from art_spiking.evaluate import evaluate_case
