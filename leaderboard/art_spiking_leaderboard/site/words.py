@@ -27,6 +27,8 @@ _FLAGS = {
     "batch-dependent": "A sample's output depends on the other samples beside it in its batch.",
     "control-as-strong": "Random changes of the same size did at least as much harm as the attack: the "
     "attack found no weakness of this model, or nothing was left to find.",
+    "control-invalid": "The random control broke the threat model: nothing to compare the attack with.",
+    "craft-is-test": "Universal attacks were fitted on the very samples they were scored on.",
     "budget-violation": "The attack returned samples outside its threat model. The case has no number.",
     "invalid-sample": "The attack returned something no event sensor could emit. The case has no number.",
 }
