@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from art_spiking.attacks.objectives import soft_gap
 from art_spiking.errors import InvalidInput, InvalidModel
 from art_spiking.events import validate_spike_tensor
 from art_spiking.metrics import Classes, accuracy
@@ -58,10 +59,14 @@ def model_flags(estimator: SpikingClassifier, x: Array, y: Array) -> tuple[Flag,
 
 
 def zero_gradient_flag(estimator: SpikingClassifier, x: torch.Tensor, y: torch.Tensor) -> Flag | None:
-    """A flag when the gradient is exactly zero, or missing, for many samples."""
+    """A flag when the gradient is exactly zero, or missing, for many samples.
+
+    It is the gradient of what the attacks ascend: that of cross entropy vanishes by itself where spike counts
+    leave no doubt, and blinds none of them.
+    """
     try:
         with _seeded(0):
-            gradient, _ = copy.deepcopy(estimator).input_gradient(x, y)
+            gradient, _ = copy.deepcopy(estimator).input_gradient(x, y, objective=soft_gap)
     except InvalidModel:
         share = 1.0
     else:

@@ -27,6 +27,9 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     target = Path(path)
     temporary: str | None = None
     try:
+        if target.exists() and not target.is_file():
+            # A rename would put a file in the place of a device.
+            raise OSError(errno.EEXIST, "there is something else than a file")
         target.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
         with os.fdopen(descriptor, "wb") as stream:

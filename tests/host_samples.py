@@ -101,6 +101,29 @@ class Cheats(FirstCells):
         return x
 
 
+class Loosens(FirstCells):
+    """Raises the budget of the threat model that it was given."""
+
+    def generate(self, x, y):
+        self.threat.__dict__["max_edits"] = 10_000
+        return 1 - x
+
+
+class Meddles(FirstCells):
+    """Changes what is global in the libraries."""
+
+    def generate(self, x, y):
+        torch.set_grad_enabled(False)
+        torch.set_default_dtype(torch.float64)
+        np.random.seed(3)  # noqa: NPY002 (that is what it is for)
+        return x.copy()
+
+
+class Exits(FirstCells):
+    def generate(self, x, y):
+        raise SystemExit(0)
+
+
 class Shared:
     """A perturbation of the first `edits` cells, and what it was fitted on."""
 

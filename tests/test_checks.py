@@ -203,3 +203,18 @@ def test_a_control_must_leave_more_samples_right():
     flag = control_flag(labels, attacked, [0, 0, 2, 0])
     assert flag.code == "control-as-strong"
     assert "0.75 against 0.75" in flag.text
+
+
+class Certain(Wrapped):
+    """So sure of itself that the gradient of cross entropy is exactly zero."""
+
+    def forward(self, x):
+        return self.inner(x) * 1e4
+
+
+def test_a_model_without_doubt_is_not_taken_to_be_blind():
+    given = data("test", 10)
+    model = classifier(Certain())
+    gradient, _ = model.input_gradient(torch.from_numpy(given.x), torch.from_numpy(given.y))
+    assert (gradient.flatten(1).abs().amax(1) == 0).float().mean() > 0.1
+    assert "zero-gradient" not in flags_of(Certain())

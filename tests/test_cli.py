@@ -307,7 +307,7 @@ def test_a_full_disk_is_one_error(capsys, installed, model, suite, tmp_path, mon
 
     monkeypatch.setattr(os, "fsync", full)
     arguments = ("evaluate", model, "--data", "noise", "--suite", suite, "--out", tmp_path / "records")
-    assert call(*arguments) == 2
+    assert call(*arguments) == 75
     err = capsys.readouterr().err
     assert "flip.json; found: no room left on the disk; make room" in err
     assert "Traceback" not in err
@@ -395,3 +395,18 @@ def test_an_error_shared_by_cases_is_told_once():
     found = records(samples.case("raises", name="one"), samples.case("raises", name="two"))
     assert table(found).count("out of spikes") == 1
     assert "error in one, two: RuntimeError" in table(found)
+
+
+def test_an_error_that_nobody_foresaw_is_one_line(capsys, monkeypatch):
+    def broken():
+        raise RuntimeError("out of\nspikes")
+
+    commands = Catalogue.of("commands", {"broken": click.Command("broken", callback=broken)})
+    monkeypatch.delenv("ART_SPIKING_TRACEBACK", raising=False)
+    assert run(["broken"], commands=commands) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: RuntimeError: out of spikes; raised in test_cli.py:")
+    assert len(err.splitlines()) == 1
+    monkeypatch.setenv("ART_SPIKING_TRACEBACK", "1")
+    with pytest.raises(RuntimeError):
+        run(["broken"], commands=commands)

@@ -290,3 +290,23 @@ def test_threats_join():
 def test_an_unknown_threat_gets_a_suggestion():
     with pytest.raises(UnknownName, match=r"unknown threat 'event-edit'.*did you mean event-edits"):
         build_threat({"kind": "event-edit", "max_edits": 5}, THREATS, dt_us=1000)
+
+
+def test_an_attack_cannot_loosen_the_threat_model_it_is_checked_with():
+    record, _ = run(case("bad"), case("first-cells"), attacks={"bad": samples.Loosens})
+    assert record.status == "invalid"
+    assert "budget-violation" in codes(record)
+
+
+def test_an_attack_that_exits_costs_only_its_own_case():
+    record, other = run(case("bad"), case("first-cells"), attacks={"bad": samples.Exits})
+    assert (record.status, other.status) == ("error", "ok")
+    assert record.failure is not None and record.failure.type == "SystemExit"
+
+
+def test_an_attack_cannot_change_what_is_global_for_the_next_case():
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    run(case("bad"), attacks={"bad": samples.Meddles})
+    assert torch.is_grad_enabled()
+    assert torch.get_default_dtype() == torch.float32
+    assert np.array_equal(np.random.get_state()[1], before)  # noqa: NPY002

@@ -6,15 +6,17 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
 
 from art_spiking.cli.listing import list_command
-from art_spiking.errors import ArtSpikingError, InvalidModel, InvalidSubmission, PluginError
+from art_spiking.errors import ArtSpikingError, CannotWrite, InvalidModel, InvalidSubmission, PluginError
 from art_spiking.registry import Catalogue, PluginWarning, catalogue, unknown_name
 
 __all__ = ["INTERRUPTED", "INVALID", "USAGE", "Program", "list_command", "main", "run"]
@@ -28,7 +30,7 @@ _ABOUT = """How robust is this spiking network, really?
 Attacks a model in the event domain, checks what every attack returned, and says why to trust the number, or
 why not."""
 _EXIT_CODES = """Exit codes: 0 done; 1 a case failed, the others are kept; 2 usage; 3 an invalid model or
-submission; 75 interrupted, run the same command again to resume."""
+submission; 75 interrupted or out of disk, run the same command again to resume."""
 
 
 class Program(click.Group):
@@ -103,6 +105,9 @@ def run(arguments: Sequence[str], *, commands: Catalogue | None = None) -> int:
         except (KeyboardInterrupt, click.Abort):
             click.echo("interrupted", err=True)
             return INTERRUPTED
+        except CannotWrite as error:
+            click.echo(f"error: {error}", err=True)
+            return INTERRUPTED  # what was finished is kept, and the same command goes on from there
         except ArtSpikingError as error:
             click.echo(f"error: {error}", err=True)
             return INVALID if isinstance(error, InvalidModel | InvalidSubmission) else USAGE
@@ -113,7 +118,22 @@ def run(arguments: Sequence[str], *, commands: Catalogue | None = None) -> int:
         except OSError as error:
             click.echo(f"error: {error}", err=True)
             return USAGE
+        except Exception as error:
+            if "ART_SPIKING_TRACEBACK" in os.environ:
+                raise
+            click.echo(f"error: {_unforeseen(error)}", err=True)
+            return USAGE
     return found if isinstance(found, int) else 0
+
+
+def _unforeseen(error: Exception) -> str:
+    """One line for an error that nobody foresaw: a plugin's, a library's, or ours."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    text = " ".join(str(error).split())
+    return (
+        f"{type(error).__name__}: {text}; raised in {Path(frame.filename).name}:{frame.lineno}; "
+        "set ART_SPIKING_TRACEBACK=1 for the whole trace"
+    )
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import datetime
+import random
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -95,15 +96,16 @@ def evaluate(
 def evaluate_case(setting: Setting, case: Case, *, on_adversarial: OnAdversarial | None = None) -> Record:
     """Runs one case: the attack, the host's check of what it returned, the score, and the control beside it.
 
-    The attack works on copies of the model and of the samples, so it can change neither what it is checked
-    against nor what it is scored with. An exception becomes a record of status "error"; KeyboardInterrupt
-    passes through. Errors of `on_adversarial` are the caller's and pass through too.
+    The attack works on copies of the model, the samples and the threat model, so it can change neither what
+    it is checked against nor what it is scored with. An exception, a call of sys.exit too, becomes a record
+    of status "error"; KeyboardInterrupt passes through. Errors of `on_adversarial` are the caller's and pass
+    through too.
     """
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     x = setting.splits.test.x
     try:
         record, x_adv = _attack_and_score(setting, case, started)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return _record(setting, case, started, status="error", flags=setting.flags, failure=_failure(error))
     if on_adversarial is not None and x_adv is not None:
         on_adversarial(record, x, x_adv)
@@ -116,7 +118,7 @@ def _attack_and_score(setting: Setting, case: Case, started: str) -> tuple[Recor
         setting.providers.attacks[case.control.attack].load()  # told before the work if it is absent
     threat = build_threat(case.threat, setting.providers.threats, dt_us=data.grid.dt_us)
     parameters = case.parameters if case.target is None else {**case.parameters, "targeted": True}
-    run = _run_attack(setting, _Asked(case.attack, parameters, case.seed, case.target), threat)
+    run = _run_attack(setting, _Asked(case.attack, parameters, case.seed, case.target), case)
     queries = {"forwards": run.forwards, "backwards": run.backwards, "wall_seconds": run.seconds}
     broken = adversarial_flags(run.x_adv, data.x, threat, binary=data.grid.binary)
     if broken:
@@ -140,12 +142,14 @@ def _attack_and_score(setting: Setting, case: Case, started: str) -> tuple[Recor
     return record, x_adv
 
 
-def _run_attack(setting: Setting, asked: _Asked, threat: ThreatModel) -> _Run:
+def _run_attack(setting: Setting, asked: _Asked, case: Case) -> _Run:
     factory = setting.providers.attacks[asked.attack].load()
+    # Its own: the host checks with another one, which no attack ever had in hand.
+    threat = build_threat(case.threat, setting.providers.threats, dt_us=setting.splits.test.grid.dt_us)
     estimator = copy.deepcopy(setting.estimator)
     craft, test = setting.splits.craft, setting.splits.test
     start = time.perf_counter()
-    with _seeded(asked.seed), estimator.counting() as count:
+    with _own_surroundings(asked.seed), estimator.counting() as count:
         attack = factory(estimator, threat, **asked.parameters, seed=asked.seed)
         if getattr(attack, "universal", False):
             perturbation = attack.fit(craft.x.copy(), asked.classes(craft.y))
@@ -165,7 +169,7 @@ def _run_control(
     if case.control is None:
         return (), Costs(), ()
     data = setting.splits.test
-    run = _run_attack(setting, _Asked(case.control.attack, case.control.parameters, case.seed), threat)
+    run = _run_attack(setting, _Asked(case.control.attack, case.control.parameters, case.seed), case)
     broken = adversarial_flags(run.x_adv, data.x, threat, binary=data.grid.binary)
     if broken:
         text = f"the control {case.control.attack} is not valid: {broken[0].text}"
@@ -213,14 +217,28 @@ def _device(estimator: SpikingClassifier) -> str:
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Torch's generators in a given state, put back afterwards: for models that draw random numbers."""
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(seed)
-        yield
+def _own_surroundings(seed: int) -> Iterator[None]:
+    """What is global in the libraries in a given state, put back afterwards whatever an attack did to it.
+
+    Seeded for models and attacks that draw from global generators; else one case could change the next.
+    """
+    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002 (it is put back)
+    gradients, dtype, threads = torch.is_grad_enabled(), torch.get_default_dtype(), torch.get_num_threads()
+    try:
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+            torch.manual_seed(seed)
+            np.random.seed(seed)  # noqa: NPY002 (for code that is not ours)
+            random.seed(seed)
+            yield
+    finally:
+        np.random.set_state(numpy_state)  # noqa: NPY002
+        random.setstate(python_state)
+        torch.set_grad_enabled(gradients)
+        torch.set_default_dtype(dtype)
+        torch.set_num_threads(threads)
 
 
-def _failure(error: Exception) -> Failure:
+def _failure(error: BaseException) -> Failure:
     """The exception and its last frames, without the folders of the machine it was raised on."""
     frames = traceback.extract_tb(error.__traceback__)[-_TRACEBACK_FRAMES:]
     return Failure(

@@ -85,7 +85,9 @@ class _Trial:
 
         Each attack gets a model of its own, so that one property's offence does not hide in another.
         """
-        attack = self.factory(copy.deepcopy(self.model) if model is None else model, self.threat, seed=seed)
+        attack = self.factory(
+            copy.deepcopy(self.model) if model is None else model, copy.deepcopy(self.threat), seed=seed
+        )
         x, y = self.data.x.copy(), self.labels(one_hot=one_hot)
         if not getattr(attack, "universal", False):
             return attack.generate(x, y)
@@ -108,7 +110,7 @@ class _Trial:
         require(not flags, "; ".join(flag.text for flag in flags))
 
     def leaves_inputs_untouched(self) -> None:
-        attack = self.factory(copy.deepcopy(self.model), self.threat, seed=0)
+        attack = self.factory(copy.deepcopy(self.model), copy.deepcopy(self.threat), seed=0)
         x, y = self.data.x.copy(), self.data.y.copy()
         calls = [attack.generate]
         if getattr(attack, "universal", False):
