@@ -15,7 +15,7 @@ from art_spiking.suites import Suite
 RANK_RULE = (
     "A model's rank is one more than the number of models whose 95% interval lies entirely above its own. "
     "Models whose intervals overlap therefore share a rank, unless a third model is clearly better than only "
-    "one of them."
+    "one of them. Within a rank, the order is that of the worst case, then of the mean over cases."
 )
 
 
