@@ -12,6 +12,7 @@ All contenders hold the weights of cnn_sinabs.nir and take turns in one process,
 
 Ratios are medians over the repeats of the ratio within a repeat. Spikes and gradients of ours and of snnTorch
 are compared first; both subtract the threshold, fire once a step, and use the arc tangent as surrogate.
+Freed memory is kept, for all contenders, as `art-spiking` itself does; --plain-memory leaves that out.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from torch.nn import functional
 from art_spiking.datasets import load_data
 from art_spiking.estimators import SpikingClassifier
 from art_spiking.graphs import NodeSpec
+from art_spiking.memory import keep_freed_memory
 from art_spiking.network import SpikingNetwork
 from art_spiking.semantics import PRESETS
 from art_spiking.surrogates import Atan
@@ -206,7 +208,10 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--model", type=Path, default=SHARED / "nir" / "cnn_sinabs.nir")
     parser.add_argument("--data-dir", type=Path, default=SHARED / "nmnist-1100")
+    parser.add_argument("--plain-memory", action="store_true", help="leave the allocator as it is")
     options = parser.parse_args()
+    if not options.plain_memory:
+        keep_freed_memory()
     torch.set_num_threads(options.threads)
     found = []
     for steps in options.steps:

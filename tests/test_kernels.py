@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from art_spiking.errors import InvalidInput
-from art_spiking.kernels import fused, loops, reference_scan, scan
+from art_spiking.kernels import fused, loops, reference_scan, scan, threads
 from art_spiking.kernels.frames import can_pool, conv2d, sum_pool2d
 from art_spiking.neurons import (
     IF,
@@ -182,20 +182,50 @@ def test_channels_last_stays_so():
     assert output.movedim(2, -1).is_contiguous()
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3])
-def test_tiles_and_threads(monkeypatch, threads: int):
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_tiles_and_threads(monkeypatch, count: int):
     """More features than a tile holds, with a rest, shared among threads."""
-    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: count)
     monkeypatch.setattr(fused, "_WORTH_A_THREAD", 1)
     monkeypatch.setattr(loops, "tile_width", lambda steps, features, item_bytes: 7)
     compare(some_input(3, 6, 30), some_layer((30,)), PLAIN, Atan(), tolerance=1e-9)
 
 
 @pytest.mark.parametrize(
-    ("steps", "features", "expected"), [(31, 10, 10), (31, 4096, 1024), (5000, 4096, 128), (0, 0, 1)]
+    ("steps", "features", "expected"),
+    [(31, 10, 10), (31, 4096, 4096), (310, 4096, 1680), (5000, 4096, 128), (0, 0, 1)],
 )
 def test_tiles_stay_small(steps: int, features: int, expected: int):
     assert loops.tile_width(steps, features, 4) == expected
+
+
+@pytest.mark.parametrize("openmp", [True, False])
+class TestRunShares:
+    @pytest.fixture(autouse=True)
+    def _helpers(self, monkeypatch, openmp: bool) -> None:
+        if not openmp:
+            monkeypatch.setattr(threads, "_team", lambda: None)
+        elif threads._team() is None:
+            pytest.skip("this torch brings no GNU OpenMP")
+
+    @pytest.mark.parametrize("count", [1, 2, 3])
+    def test_every_share_is_done_once_before_it_returns(self, count: int):
+        done = []
+        threads.run_shares(done.append, count)
+        assert sorted(done) == list(range(count))
+
+    def test_shares_run_at_the_same_time(self):
+        meeting = threading.Barrier(2, timeout=60)
+        threads.run_shares(lambda k: meeting.wait(), 2)
+
+    @pytest.mark.parametrize("failing", [0, 1])
+    def test_an_error_comes_out(self, failing: int):
+        def share(k: int) -> None:
+            if k == failing:
+                raise KeyboardInterrupt("share")
+
+        with pytest.raises(KeyboardInterrupt, match="share"):
+            threads.run_shares(share, 2)
 
 
 def test_calls_from_several_threads_at_once(monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import signal
 import sys
 import traceback
 import warnings
@@ -17,6 +18,7 @@ import click
 
 from art_spiking.cli.listing import list_command
 from art_spiking.errors import ArtSpikingError, CannotWrite, InvalidModel, InvalidSubmission, PluginError
+from art_spiking.memory import keep_freed_memory
 from art_spiking.registry import Catalogue, PluginWarning, catalogue, unknown_name
 
 __all__ = ["INTERRUPTED", "INVALID", "USAGE", "Program", "list_command", "main", "run"]
@@ -81,7 +83,12 @@ class Program(click.Group):
 
 
 def main() -> None:
-    """The entry point: runs the program and exits with its code."""
+    """The entry point: runs the program and exits with its code.
+
+    The process is ours: it keeps freed memory, and being terminated is an interruption like ctrl-C.
+    """
+    keep_freed_memory()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(run(sys.argv[1:]))
 
 

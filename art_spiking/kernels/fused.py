@@ -3,10 +3,7 @@
 
 from __future__ import annotations
 
-import functools
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from art_spiking.kernels import loops
+from art_spiking.kernels.threads import run_shares
 from art_spiking.neurons import Coefficients, NeuronSemantics, reset_kind
 from art_spiking.surrogates import Surrogate
 
@@ -164,27 +162,11 @@ def _run(loop: Callable[..., None], rows: Tensor, plan: _Plan, arrays: tuple[Arr
     samples, steps, features = rows.shape
     width = loops.tile_width(steps, features, rows.element_size())
     tiles = samples * -(-features // width)
-    threads = max(1, min(torch.get_num_threads(), tiles, rows.numel() // _WORTH_A_THREAD))
+    threads = torch.get_num_threads() if rows.numel() >= 2 * _WORTH_A_THREAD else 1
     source = rows.detach().numpy()
 
     def share(k: int) -> None:
         span = (tiles * k // threads, tiles * (k + 1) // threads, width)
         loop(source, *arrays, plan.parameters, plan.numbers, plan.flags, span)
 
-    if threads == 1:
-        share(0)
-        return
-    others = [_pool(os.getpid()).submit(share, k) for k in range(1, threads)]
-    share(0)
-    for other in others:
-        other.result()
-
-
-@functools.lru_cache(maxsize=1)
-def _pool(process: int) -> ThreadPoolExecutor:
-    """Helper threads of this process; a forked child, which has none of its parent's, makes its own.
-
-    The compiled loops release the interpreter, and idle helpers sleep, so that they do not compete with
-    torch's own threads; numba's parallel mode has a pool that spins, or one that a fork cannot survive.
-    """
-    return ThreadPoolExecutor(max(1, (os.cpu_count() or 1) - 1), thread_name_prefix="art-spiking-scan")
+    run_shares(share, threads)
