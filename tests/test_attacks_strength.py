@@ -57,7 +57,7 @@ def test_fewest_edits(setting):
     assert np.median(spent[spent > 0]) <= 35
 
 
-@pytest.mark.parametrize(("budget", "most"), [(250, 0.30), (500, 0.20), (1000, 0.15)])
+@pytest.mark.parametrize(("budget", "most"), [(250, 0.40), (500, 0.20), (1000, 0.12)])
 def test_universal_insertions(setting, budget, most):
     model, train, test = setting
     threat = EventEdits(budget, delete=False)

@@ -1,5 +1,7 @@
 """SpikingUniversalPerturbation: one mask that works on recordings it has never seen."""
 
+from typing import ClassVar
+
 import attack_samples as samples
 import numpy as np
 import pytest
@@ -7,6 +9,8 @@ import torch
 
 from art_spiking.attacks import RandomUniversal, SpikingUniversalPerturbation
 from art_spiking.errors import InvalidInput
+from art_spiking.estimators import SpikingClassifier
+from art_spiking.surrogates import Atan
 from art_spiking.threats import EventEdits, PatchRegion, PixelRate
 
 CELLS = samples.planted_cells(30)
@@ -101,6 +105,50 @@ def test_the_result_is_the_best_of_the_iterates(monkeypatch):
     mask = SpikingUniversalPerturbation(MODEL, EventEdits(14), epochs=4).fit(CRAFT, LABELS)
     assert len(seen) == 4
     assert mask is seen[0]
+
+
+class Course:
+    """A search whose candidates have a known score."""
+
+    def __init__(self, *scores):
+        self.scores = list(scores)
+
+    def epoch(self, x, y, generator):
+        return self.scores.pop(0)
+
+
+def test_of_several_searches_the_one_that_leads_goes_on_alone(monkeypatch):
+    attack = SpikingUniversalPerturbation(MODEL, EventEdits(14))
+    monkeypatch.setattr(attack, "craft_score", lambda candidate, x, y: (candidate, 0.0))
+    slow, fast, late = Course(0.9), Course(0.5, 0.2, 0.4), Course(0.6)
+    assert attack.race([slow, fast, late], None, None, None, epochs=3) == (0.2, (0.2, 0.0))
+    assert slow.scores == fast.scores == late.scores == []
+    # A leader that only gets worse does not lose what it had.
+    assert attack.race([Course(0.3, 0.7)], None, None, None, epochs=2)[0] == 0.3
+
+
+class Exchangeable(samples.WeakCells):
+    """Notes which surrogates are asked of it."""
+
+    asked: ClassVar[list] = []
+
+    def with_surrogate(self, surrogate):
+        self.asked.append(surrogate)
+        return self
+
+
+def test_each_surrogate_starts_a_search():
+    model = SpikingClassifier(Exchangeable(CELLS, 9.5), input_shape=samples.SHAPE)
+    Exchangeable.asked.clear()
+    starts = [Atan(2.0), Atan(1.0).to_dict()]
+    threat = EventEdits(14, delete=False)
+    with model.counting() as counted:
+        SpikingUniversalPerturbation(model, threat, surrogate=starts, epochs=3).fit(CRAFT, LABELS)
+    assert Exchangeable.asked == [Atan(2.0), Atan(1.0)]
+    assert counted.backwards == 40 * (2 + 2)
+    for wrong in ([], [1], "atan"):
+        with pytest.raises(InvalidInput, match="surrogate"):
+            SpikingUniversalPerturbation(model, threat, surrogate=wrong)
 
 
 def test_more_budget_fools_more():

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Attacks in the event domain: their results are exactly valid under a threat model."""
 
-from art_spiking.attacks.base import SAMPLE_SURROGATE, UNIVERSAL_SURROGATE, EventAttack, UniversalAttack
+from art_spiking.attacks.base import SAMPLE_SURROGATE, UNIVERSAL_SURROGATES, EventAttack, UniversalAttack
 from art_spiking.attacks.controls import RandomEvents, RandomPatch, RandomUniversal
 from art_spiking.attacks.gradient import EventGradientAttack
 from art_spiking.attacks.patch import SpikingAdversarialPatch
@@ -10,7 +10,7 @@ from art_spiking.attacks.universal import SpikingUniversalPerturbation
 
 __all__ = [
     "SAMPLE_SURROGATE",
-    "UNIVERSAL_SURROGATE",
+    "UNIVERSAL_SURROGATES",
     "EditMask",
     "EventAttack",
     "EventGradientAttack",

@@ -11,7 +11,8 @@ from torch import Tensor
 from art_spiking.attacks.base import EventAttack, UniversalAttack, check_flag, check_whole
 from art_spiking.attacks.edit_space import EditSpace
 from art_spiking.attacks.mask_space import MaskSpace
-from art_spiking.attacks.patch import Location, check_patch_options, patch_side, region_of, rules_of_patch
+from art_spiking.attacks.patch import Location, check_patch_options
+from art_spiking.attacks.patch_search import PatchForm, patch_side, region_of
 from art_spiking.attacks.perturbations import EditMask, Patch
 from art_spiking.errors import InvalidInput
 from art_spiking.estimators import SpikingClassifier
@@ -127,9 +128,4 @@ class RandomPatch(UniversalAttack):
         side = patch_side(self.threat, x)
         events = torch.rand((*x.shape[1:3], side, side), generator=generator) < self.density
         place = None if isinstance(self.location, str) else (self.location[0], self.location[1])
-        return Patch(
-            events=events.float().numpy(),
-            location=place,
-            max_shift=self.max_shift,
-            threat=rules_of_patch(self.threat),
-        )
+        return PatchForm(self.threat, place, self.max_shift).patch(events.float())

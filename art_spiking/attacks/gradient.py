@@ -12,14 +12,15 @@ from torch import Tensor
 from art_spiking.attacks.base import (
     SAMPLE_SURROGATE,
     EventAttack,
-    attack_view,
+    attack_views,
     check_flag,
     check_whole,
-    checked_surrogate,
+    checked_surrogates,
 )
 from art_spiking.attacks.edit_search import EditSearch
 from art_spiking.attacks.edit_space import EditSpace, budgets_of, widened
 from art_spiking.attacks.objectives import Towards, gap, objective_named
+from art_spiking.errors import InvalidInput
 from art_spiking.estimators import SpikingClassifier
 from art_spiking.surrogates import Surrogate
 from art_spiking.threats import EventThreat
@@ -97,12 +98,13 @@ class EventGradientAttack(EventAttack):
         objective_named(self.objective)
         check_flag("fewest", self.fewest)
         check_flag("targeted", self.targeted)
-        if self.surrogate is not None:
-            checked_surrogate(self.surrogate)
+        if isinstance(self.surrogate, list | tuple):
+            raise InvalidInput("this attack takes one surrogate", asked=repr(self.surrogate))
+        checked_surrogates(self.surrogate)
 
     def run(self, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         """See `EventAttack.run`."""
-        view = attack_view(self.estimator, self.surrogate)
+        (view,) = attack_views(self.estimator, self.surrogate)
         objective = objective_named(self.objective)
         if self.targeted:
             objective = Towards(objective)

@@ -3,33 +3,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from art_spiking.attacks.base import (
-    UNIVERSAL_SURROGATE,
+    UNIVERSAL_SURROGATES,
+    Surrogates,
     UniversalAttack,
-    attack_view,
+    attack_views,
     check_flag,
     check_whole,
-    checked_surrogate,
-    shuffled,
+    checked_surrogates,
 )
-from art_spiking.attacks.edit_space import members_of
 from art_spiking.attacks.objectives import Objective, Towards, soft_gap
-from art_spiking.attacks.perturbations import Patch, draw_locations, draw_shifts, overlay
+from art_spiking.attacks.patch_search import PatchForm, PatchSearch, Place, patch_side, region_of
+from art_spiking.attacks.perturbations import Perturbation
 from art_spiking.errors import InvalidInput
 from art_spiking.estimators import SpikingClassifier
-from art_spiking.surrogates import Surrogate
-from art_spiking.threats import EventThreat, PatchRegion
+from art_spiking.threats import EventThreat
 
 Location = Literal["random", "best"] | tuple[int, int]
 
-_MOMENTUM = 0.8
-_LEAST_RATE = 0.05
 _SCANNED = 50
 
 
@@ -39,9 +35,9 @@ class SpikingAdversarialPatch(UniversalAttack):
     The model always sees a binary patch, at a place and a time shift drawn anew for each sample (expectation
     over transformations, Athalye et al. 2018). Soft cells in [0, 1] move towards the corner that the gradient
     with momentum points to, by Frank and Wolfe's shrinking steps; an event is there from a half on, and the
-    derivative of that step is taken to be 1. After each epoch the patch is scored on the whole craft split,
-    at other places than it was fitted at; the best one is returned, the random patch of the start being the
-    first candidate.
+    derivative of that step is taken to be 1. One search per surrogate runs for an epoch; the best one goes
+    on. After each epoch the patch is scored on the whole craft split, at other places than it was fitted at;
+    the best one is returned, the random patch of the start being a candidate too.
 
     Adversarial patches are by Brown et al. (2017), for spikes by SPAA (Büchel et al., arXiv 2110.02929: the
     patch is rounded each step, lies at a place set by hand and carries a penalty on its events) and AE-Patch
@@ -63,12 +59,12 @@ class SpikingAdversarialPatch(UniversalAttack):
         threat: EventThreat,
         *,
         location: Location = "random",
-        epochs: int = 8,
+        epochs: int = 6,
         max_shift: int = 0,
-        surrogate: Surrogate | Mapping[str, Any] | None = UNIVERSAL_SURROGATE,
+        surrogate: Surrogates = UNIVERSAL_SURROGATES,
         targeted: bool = False,
         seed: int = 0,
-        batch_size: int = 50,
+        batch_size: int = 25,
     ) -> None:
         """Takes the hyper-parameters.
 
@@ -79,7 +75,8 @@ class SpikingAdversarialPatch(UniversalAttack):
                 fixed one that serves best, found half way through the epochs.
             epochs: passes over the craft split.
             max_shift: most steps by which each patch is turned in time at random; see `Perturbation`.
-            surrogate: spike derivative, or its dict; None for the estimator's own.
+            surrogate: spike derivative, or its dict; of several the one that is ahead after an epoch goes on;
+                None for the estimator's own.
             targeted: whether `y` holds classes to reach.
             seed: the same seed gives the same result.
             batch_size: samples of a gradient.
@@ -102,124 +99,58 @@ class SpikingAdversarialPatch(UniversalAttack):
         check_patch_options(self.location, self.max_shift, choices=("random", "best"))
         check_whole("epochs", self.epochs)
         check_flag("targeted", self.targeted)
-        if self.surrogate is not None:
-            checked_surrogate(self.surrogate)
+        checked_surrogates(self.surrogate)
         region_of(self.threat)
 
-    def fit_tensors(self, x: Tensor, y: Tensor, generator: torch.Generator) -> Patch:
+    def fit_tensors(self, x: Tensor, y: Tensor, generator: torch.Generator) -> Perturbation:
         """See `UniversalAttack.fit`."""
-        view = attack_view(self.estimator, self.surrogate)
-        objective: Objective = Towards(soft_gap) if self.targeted else soft_gap
         side = patch_side(self.threat, x)
-        # Cells are in the patch from a half on; the start is a random patch.
-        soft = torch.rand((*x.shape[1:3], side, side), generator=generator).to(x.device)
-        location = None if isinstance(self.location, str) else (self.location[0], self.location[1])
-        best = self._patch(soft, location)
-        best_value = self.craft_score(best, x, y)
-        velocity = torch.zeros_like(soft)
-        step = 0
-        for epoch in range(self.epochs):
-            if self.location == "best" and epoch == self.epochs // 2:
-                location = self._best_place(soft, x, y)
-                best = self._patch(soft, location)
-                best_value = self.craft_score(best, x, y)
-            for part in shuffled(len(x), self.batch_size, generator):
-                places = draw_locations(len(part), x.shape[3:], soft.shape[2:], generator, fixed=location)
-                shifts = draw_shifts(len(part), self.max_shift, generator)
-                edited = self._edited(x[part], _events(soft), places, shifts)
-                gradient, _ = view.input_gradient(edited, y[part], objective=objective)
-                gain = self._gathered(gradient, x[part], soft, places=places, shifts=shifts)
-                velocity = _MOMENTUM * velocity + gain / gain.norm().clamp(min=1e-30)
-                corner = torch.where(velocity == 0, soft, (velocity > 0).to(soft.dtype))
-                soft = soft + max(1 / (step + 2), _LEAST_RATE) * (corner - soft)
-                step += 1
-            candidate = self._patch(soft, location)
-            value = self.craft_score(candidate, x, y)
-            if value < best_value:
-                best, best_value = candidate, value
-        return best
+        start = torch.rand((*x.shape[1:3], side, side), generator=generator).to(x.device)
+        place = None if isinstance(self.location, str) else (self.location[0], self.location[1])
+        if self.location != "best":
+            return self._fitted(start, place, x, y, generator=generator, epochs=self.epochs)
+        rehearsal = max(1, self.epochs // 2)
+        anywhere = self._fitted(start, None, x, y, generator=generator, epochs=rehearsal)
+        start = torch.tensor(anywhere.values, device=x.device)
+        place = self._best_place(start, x, y)
+        epochs = max(1, self.epochs - rehearsal)
+        return self._fitted(start, place, x, y, generator=generator, epochs=epochs)
 
-    def _patch(self, soft: Tensor, location: tuple[int, int] | None) -> Patch:
-        return Patch(
-            events=_events(soft).cpu().numpy(),
-            location=location,
-            max_shift=self.max_shift,
-            threat=rules_of_patch(self.threat),
-        )
-
-    def _edited(self, x: Tensor, events: Tensor, places: Tensor, shifts: Tensor | None) -> Tensor:
-        """The batch under the patch, of which only what the region allows is done."""
-        region = region_of(self.threat)
-        edited = overlay(x, events, places, shifts)
-        if not region.insert:
-            edited = torch.minimum(edited, x)
-        return edited if region.delete else torch.maximum(edited, x)
-
-    def _gathered(
-        self, gradient: Tensor, x: Tensor, soft: Tensor, *, places: Tensor, shifts: Tensor | None
-    ) -> Tensor:
-        """The gradient with respect to the patch: the sum over where each sample has it."""
-        region = region_of(self.threat)
-        height, width = soft.shape[2:]
-        gain = torch.zeros_like(soft)
-        for sample, (top, left) in enumerate(places.tolist()):
-            window = (sample, slice(None), slice(None), slice(top, top + height), slice(left, left + width))
-            own = gradient[window]
-            if not region.insert:
-                own = own * (x[window] > 0)
-            if not region.delete:
-                own = own * (x[window] == 0)
-            gain += own if shifts is None else own.roll(-int(shifts[sample]), 0)
-        return gain
+    def _fitted(
+        self,
+        start: Tensor,
+        place: Place,
+        x: Tensor,
+        y: Tensor,
+        *,
+        generator: torch.Generator,
+        epochs: int,
+    ) -> Perturbation:
+        """The best of the searches from one start, or the start itself."""
+        objective: Objective = Towards(soft_gap) if self.targeted else soft_gap
+        form = PatchForm(self.threat, place, self.max_shift)
+        first = form.patch(start)
+        first.check_fits(tuple(x.shape))
+        searches = [
+            PatchSearch(view, form, objective, start, batch_size=self.batch_size)
+            for view in attack_views(self.estimator, self.surrogate)
+        ]
+        best, score = self.race(searches, x, y, generator, epochs=epochs)
+        return first if self.craft_score(first, x, y) < score else best
 
     def _best_place(self, soft: Tensor, x: Tensor, y: Tensor) -> tuple[int, int]:
-        """The place on a grid, half a patch apart, where the patch so far fools most craft samples."""
+        """The place on a grid, half a patch apart, where a patch fools most craft samples."""
         side = soft.shape[2]
         few = slice(0, _SCANNED)
         rows, columns = (
             sorted({*range(0, room, max(1, side // 2)), room})
             for room in (x.shape[3] - side, x.shape[4] - side)
         )
-        places = [(top, left) for top in rows for left in columns]
-        return min(places, key=lambda place: self.craft_score(self._patch(soft, place), x[few], y[few]))
-
-
-def _events(soft: Tensor) -> Tensor:
-    return (soft >= 0.5).to(soft.dtype)
-
-
-def region_of(threat: EventThreat) -> PatchRegion:
-    """Returns the region that a threat confines edits to.
-
-    Raises:
-        InvalidInput: there is none.
-    """
-    for member in members_of(threat):
-        if isinstance(member, PatchRegion):
-            return member
-    raise InvalidInput(
-        "a patch needs a region", asked=repr(threat), remedy="use PatchRegion(area), alone or joined by &"
-    )
-
-
-def patch_side(threat: EventThreat, x: Tensor) -> int:
-    """Returns the side in pixels of the patch on a batch (N, T, C, H, W).
-
-    Raises:
-        InvalidInput: data without rows and columns, or an area that does not fit.
-    """
-    if x.ndim != 5:
-        raise InvalidInput(
-            "a patch needs rows and columns", found=f"shape {tuple(x.shape)}", accepted="(N, T, C, H, W)"
-        )
-    return region_of(threat).side(x.shape[3], x.shape[4])
-
-
-def rules_of_patch(threat: EventThreat) -> EventThreat | None:
-    """Returns the threat if a patch of its size could break its rules, else None."""
-    if isinstance(threat, PatchRegion) and threat.insert and threat.delete:
-        return None
-    return threat
+        scores = {}
+        for place in ((top, left) for top in rows for left in columns):
+            patch = PatchForm(self.threat, place, self.max_shift).patch(soft)
+            scores[place] = self.craft_score(patch, x[few], y[few])
+        return min(scores, key=lambda place: scores[place])
 
 
 def check_patch_options(location: object, max_shift: object, *, choices: tuple[str, ...]) -> None:

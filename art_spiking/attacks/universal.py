@@ -3,26 +3,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from art_spiking.attacks.base import (
-    UNIVERSAL_SURROGATE,
+    UNIVERSAL_SURROGATES,
+    Surrogates,
     UniversalAttack,
-    attack_view,
+    attack_views,
     check_flag,
     check_whole,
-    checked_surrogate,
+    checked_surrogates,
     shuffled,
 )
 from art_spiking.attacks.mask_space import MaskSpace
 from art_spiking.attacks.objectives import CappedGap, CappedLead, Objective, gap
-from art_spiking.attacks.perturbations import EditMask, draw_shifts
+from art_spiking.attacks.perturbations import Perturbation, draw_shifts
 from art_spiking.estimators import SpikingClassifier
-from art_spiking.surrogates import Surrogate
 from art_spiking.threats import EventThreat
 
 _MOMENTUM = 0.8
@@ -37,8 +36,8 @@ class SpikingUniversalPerturbation(UniversalAttack):
     Frank and Wolfe's method (1956) on the convex hull of allowed masks: each step moves a soft mask towards
     the hard one that is best for the gradient, so the soft mask stays close to few cells and rounding it
     costs little. Gradients are taken batch by batch at x + soft mask, normalised and averaged with momentum,
-    and ascend `CappedGap`. After each epoch the soft mask is rounded and scored on the whole craft split;
-    the best rounded mask is returned.
+    and ascend `CappedGap`. One search per surrogate runs for an epoch; the best one goes on. After each epoch
+    the soft mask is rounded and scored on the whole craft split; the best rounded mask is returned.
 
     Spiking universal perturbations were introduced by SPAA (Büchel et al., arXiv 2110.02929), which merges
     masks found sample by sample and evicts cells down to the budget; Moosavi-Dezfooli et al. (2017) is the
@@ -58,13 +57,13 @@ class SpikingUniversalPerturbation(UniversalAttack):
         estimator: SpikingClassifier,
         threat: EventThreat,
         *,
-        epochs: int = 5,
+        epochs: int = 4,
         static: bool = False,
         max_shift: int = 0,
-        surrogate: Surrogate | Mapping[str, Any] | None = UNIVERSAL_SURROGATE,
+        surrogate: Surrogates = UNIVERSAL_SURROGATES,
         targeted: bool = False,
         seed: int = 0,
-        batch_size: int = 50,
+        batch_size: int = 25,
     ) -> None:
         """Takes the hyper-parameters.
 
@@ -74,7 +73,8 @@ class SpikingUniversalPerturbation(UniversalAttack):
             epochs: passes over the craft split.
             static: edit a cell at all steps or at none.
             max_shift: most steps by which each sample's mask is turned in time at random; see `Perturbation`.
-            surrogate: spike derivative, or its dict; None for the estimator's own.
+            surrogate: spike derivative, or its dict; of several the one that is ahead after an epoch goes on;
+                None for the estimator's own.
             targeted: whether `y` holds classes to reach.
             seed: the same seed gives the same result.
             batch_size: samples of a gradient.
@@ -98,31 +98,17 @@ class SpikingUniversalPerturbation(UniversalAttack):
         check_whole("max_shift", self.max_shift, least=0)
         check_flag("static", self.static)
         check_flag("targeted", self.targeted)
-        if self.surrogate is not None:
-            checked_surrogate(self.surrogate)
+        checked_surrogates(self.surrogate)
 
-    def fit_tensors(self, x: Tensor, y: Tensor, generator: torch.Generator) -> EditMask:
+    def fit_tensors(self, x: Tensor, y: Tensor, generator: torch.Generator) -> Perturbation:
         """See `UniversalAttack.fit`."""
-        view = attack_view(self.estimator, self.surrogate)
         space = MaskSpace.of(self.threat, x, static=self.static)
         objective = self._objective(x, y)
-        soft = torch.zeros_like(space.cost)
-        velocity = torch.zeros_like(soft)
-        best, best_score = space.perturbation(soft, max_shift=self.max_shift), (torch.inf, torch.inf)
-        step = 0
-        for _ in range(self.epochs):
-            for part in shuffled(len(x), self.batch_size, generator):
-                shifts = draw_shifts(len(part), self.max_shift, generator)
-                gain = self._gain(view, x[part], y[part], soft, shifts=shifts, objective=objective)
-                velocity = _MOMENTUM * velocity + gain / gain.norm().clamp(min=1e-30)
-                rate = max(2 / (step + 2), _LEAST_RATE)
-                soft = soft + rate * (space.best(velocity) - soft)
-                step += 1
-            candidate = space.perturbation(soft, max_shift=self.max_shift)
-            score = self.craft_score(candidate, x, y)
-            if score < best_score:
-                best, best_score = candidate, score
-        return best
+        searches = [
+            _MaskSearch(view, space, objective, max_shift=self.max_shift, batch_size=self.batch_size)
+            for view in attack_views(self.estimator, self.surrogate)
+        ]
+        return self.race(searches, x, y, generator, epochs=self.epochs)[0]
 
     def _objective(self, x: Tensor, y: Tensor) -> Objective:
         """The capped objective, its cap in proportion to how large the model's logits are."""
@@ -130,24 +116,45 @@ class SpikingUniversalPerturbation(UniversalAttack):
         cap = _CAP * float(size)
         return CappedLead(cap) if self.targeted else CappedGap(cap)
 
-    def _gain(
+
+class _MaskSearch:
+    """A soft mask on its way, as `race` runs it."""
+
+    def __init__(
         self,
         view: SpikingClassifier,
-        x: Tensor,
-        y: Tensor,
-        soft: Tensor,
-        *,
-        shifts: Tensor | None,
+        space: MaskSpace,
         objective: Objective,
-    ) -> Tensor:
+        *,
+        max_shift: int,
+        batch_size: int,
+    ) -> None:
+        self._view, self._space, self._objective = view, space, objective
+        self._max_shift, self._batch_size = max_shift, batch_size
+        self._soft = torch.zeros_like(space.cost)
+        self._velocity = torch.zeros_like(space.cost)
+        self._steps = 0
+
+    def epoch(self, x: Tensor, y: Tensor, generator: torch.Generator) -> Perturbation:
+        """See `Search.epoch`."""
+        for part in shuffled(len(x), self._batch_size, generator):
+            gain = self._gain(x[part], y[part], draw_shifts(len(part), self._max_shift, generator))
+            self._velocity = _MOMENTUM * self._velocity + gain / gain.norm().clamp(min=1e-30)
+            rate = max(2 / (self._steps + 2), _LEAST_RATE)
+            self._soft = self._soft + rate * (self._space.best(self._velocity) - self._soft)
+            self._steps += 1
+        return self._space.perturbation(self._soft, max_shift=self._max_shift)
+
+    def _gain(self, x: Tensor, y: Tensor, shifts: Tensor | None) -> Tensor:
         """What one more event in, or from, each cell of the mask is worth to a batch: (2, T, C, H, W)."""
-        insertable, deletable = (mask.to(x.dtype) for mask in self.threat.allowed(x))
+        insertable, deletable = (mask.to(x.dtype) for mask in self._space.threat.allowed(x))
         if shifts is None:
-            edited = x + soft[0] * insertable - soft[1] * deletable
-            gradient, _ = view.input_gradient(edited, y, objective=objective)
+            edited = x + self._soft[0] * insertable - self._soft[1] * deletable
+            gradient, _ = self._view.input_gradient(edited, y, objective=self._objective)
             return torch.stack([(gradient * insertable).sum(0), -(gradient * deletable).sum(0)])
-        turned = torch.stack([soft.roll(shift, 1) for shift in shifts.tolist()])
+        turns = shifts.tolist()
+        turned = torch.stack([self._soft.roll(turn, 1) for turn in turns])
         edited = x + turned[:, 0] * insertable - turned[:, 1] * deletable
-        gradient, _ = view.input_gradient(edited, y, objective=objective)
+        gradient, _ = self._view.input_gradient(edited, y, objective=self._objective)
         gains = torch.stack([gradient * insertable, -gradient * deletable], 1)
-        return torch.stack([one.roll(-s, 1) for one, s in zip(gains, shifts.tolist(), strict=True)]).sum(0)
+        return torch.stack([one.roll(-turn, 1) for one, turn in zip(gains, turns, strict=True)]).sum(0)
