@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from art_spiking.errors import ArtSpikingError, InvalidInput, InvalidModel
@@ -33,6 +35,7 @@ MAX_WEIGHT_BYTES = 1 << 28
 """The most bytes of a weights.safetensors."""
 MAX_STEPS = 100_000
 MAX_DT_US = 1e9
+_SPARE_BYTES = 1 << 24  # what may be spent on arrays that a graph declares and no file holds
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,27 @@ class StoredModel:
         return SpikingNetwork.from_graph(self.graph, semantics=self.semantics, dt_us=self.dt_us)
 
 
+@dataclass(frozen=True)
+class ModelReport:
+    """What was found in a folder's two files: the model or every problem, and what could be read anyway.
+
+    Attributes:
+        problems: Everything that keeps the files from being a model; empty exactly when `stored` is there.
+        stored: The model.
+        semantics, dt_us, steps: What graph.json states, or None where that part is wrong.
+        input_shape: Of one time step, without batch and time; None where the graph is wrong.
+        output_shape: Likewise.
+    """
+
+    problems: tuple[ModelProblem, ...] = ()
+    stored: StoredModel | None = None
+    semantics: NeuronSemantics | None = None
+    dt_us: float | None = None
+    steps: int | None = None
+    input_shape: tuple[int, ...] | None = None
+    output_shape: tuple[int, ...] | None = None
+
+
 def save_model(network: SpikingNetwork, folder: str | os.PathLike[str], *, steps: int) -> None:
     """Writes a network's two files; they are data only and hold its weights as they are now.
 
@@ -109,15 +133,55 @@ def read_model(folder: str | os.PathLike[str]) -> StoredModel:
     Raises:
         ModelProblems: The files are not a model that can be run; `problems` lists every reason.
     """
-    stored, problems = _read(Path(folder))
-    if stored is None:
-        raise ModelProblems(problems, remedy="`art-spiking pack` makes the files from a .nir file")
-    return stored
+    report = inspect_model(folder)
+    if report.stored is None:
+        raise ModelProblems(report.problems, remedy="`art-spiking pack` makes the files from a .nir file")
+    return report.stored
 
 
 def check_model(folder: str | os.PathLike[str]) -> list[ModelProblem]:
     """Every reason why a folder's two files are not a model that can be run; empty where they are one."""
-    return _read(Path(folder))[1]
+    return list(inspect_model(folder).problems)
+
+
+def inspect_model(folder: str | os.PathLike[str]) -> ModelReport:
+    """Everything that can be found out about a folder's two files, whichever parts of them are wrong."""
+    raw_graph, problems = _content(Path(folder) / GRAPH_FILE, MAX_GRAPH_BYTES)
+    raw_weights, more = _content(Path(folder) / WEIGHTS_FILE, MAX_WEIGHT_BYTES)
+    problems += more
+    if raw_graph is None:
+        return ModelReport(tuple(problems))
+    try:
+        table = parse_json(raw_graph)
+    except ValueError as error:
+        return ModelReport((*problems, ModelProblem(GRAPH_FILE, "", "JSON", f"{error!s:.200}")))
+    problems += _table_problems(table)
+    header, parts = _part(_Header, table), _part(_Parts, table)
+    semantics, more = _semantics(table)
+    problems += more
+    if raw_weights is not None and header is not None:
+        problems += _hash_problems(header, raw_weights)
+    graph = None
+    if parts is not None:
+        graph, more = _graph(parts, raw_weights)
+        problems += more
+    report = ModelReport(
+        semantics=semantics,
+        dt_us=None if header is None else header.dt_us,
+        steps=None if header is None else header.steps,
+    )
+    if graph is not None:
+        shapes, order = graph.shapes(), graph.chain()
+        report = replace(report, input_shape=shapes[order[0]], output_shape=shapes[order[-1]])
+    if problems or graph is None or header is None or semantics is None:
+        return replace(report, problems=tuple(problems))
+    stored = StoredModel(graph, semantics, header.dt_us, header.steps)
+    try:
+        stored.network()
+    except ArtSpikingError as error:
+        expected, found = str(error.accepted or "a network that can be run"), str(error)
+        return replace(report, problems=(ModelProblem(GRAPH_FILE, "dt_us", expected, found),))
+    return replace(report, stored=stored)
 
 
 def write_model(stored: StoredModel, folder: str | os.PathLike[str]) -> None:
@@ -158,57 +222,23 @@ class _NodeEntry(_Strict):
     arrays: dict[str, _ArrayEntry]
 
 
-class _GraphFile(_Strict):
-    format: Literal["art-spiking-model"]
-    version: Literal[1]
+class _Parts(_Strict):
     nodes: Annotated[dict[str, _NodeEntry], Field(max_length=MAX_NODES)]
     edges: Annotated[
         list[Annotated[list[str], Field(min_length=2, max_length=2)]], Field(max_length=2 * MAX_NODES)
     ]
-    semantics: dict[str, Any]
+
+
+class _Header(_Strict):
     dt_us: Annotated[int | float, Field(gt=0, le=MAX_DT_US)]
     steps: Annotated[int, Field(ge=1, le=MAX_STEPS)]
     weights_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
-def _read(folder: Path) -> tuple[StoredModel | None, list[ModelProblem]]:
-    """The model, or every problem; what depends on a part that is wrong is not looked at."""
-    raw_graph, problems = _content(folder / GRAPH_FILE, MAX_GRAPH_BYTES)
-    raw_weights, more = _content(folder / WEIGHTS_FILE, MAX_WEIGHT_BYTES)
-    problems += more
-    if raw_graph is None:
-        return None, problems
-    entry, more = _graph_file(raw_graph)
-    problems += more
-    if entry is None:
-        return None, problems
-    semantics = None
-    try:
-        semantics = NeuronSemantics.from_dict(entry.semantics)
-    except ArtSpikingError as error:
-        problems.append(ModelProblem(GRAPH_FILE, "semantics", str(error.accepted), str(error.found)))
-    if raw_weights is None:
-        return None, problems
-    digest = hashlib.sha256(raw_weights).hexdigest()
-    if digest != entry.weights_sha256:
-        expected = f"{digest}, the hash of {WEIGHTS_FILE}"
-        problems.append(ModelProblem(GRAPH_FILE, "weights_sha256", expected, entry.weights_sha256))
-    arrays, more = read_arrays(raw_weights, _declared(entry), file=WEIGHTS_FILE)
-    problems += more
-    if more:
-        return None, problems
-    nodes = {name: _node(name, node, arrays) for name, node in entry.nodes.items()}
-    edges = tuple((a, b) for a, b in entry.edges)
-    problems += graph_problems(nodes, edges, file=GRAPH_FILE)
-    if problems or semantics is None:
-        return None, problems
-    stored = StoredModel(GraphSpec(nodes, edges), semantics, entry.dt_us, entry.steps)
-    try:
-        stored.network()
-    except ArtSpikingError as error:
-        expected, found = str(error.accepted or "a network that can be run"), str(error)
-        return None, [ModelProblem(GRAPH_FILE, "dt_us", expected, found)]
-    return stored, []
+class _GraphFile(_Parts, _Header):
+    format: Literal["art-spiking-model"]
+    version: Literal[1]
+    semantics: dict[str, Any]
 
 
 def _content(path: Path, max_bytes: int) -> tuple[bytes | None, list[ModelProblem]]:
@@ -220,14 +250,62 @@ def _content(path: Path, max_bytes: int) -> tuple[bytes | None, list[ModelProble
         return None, [ModelProblem(path.name, "", expected, str(error.found))]
 
 
-def _graph_file(raw: bytes) -> tuple[_GraphFile | None, list[ModelProblem]]:
+_Part = TypeVar("_Part", bound=_Strict)
+
+
+def _table_problems(table: Any) -> list[ModelProblem]:
     try:
-        return _GraphFile.model_validate(parse_json(raw)), []
+        _GraphFile.model_validate(table)
     except ValidationError as error:
-        details = error.errors(include_url=False)
-        return None, [_problem(detail) for detail in details[:100]]
-    except ValueError as error:
-        return None, [ModelProblem(GRAPH_FILE, "", "JSON", f"{error!s:.200}")]
+        return [_problem(detail) for detail in error.errors(include_url=False)[:100]]
+    return []
+
+
+def _part(kind: type[_Part], table: Any) -> _Part | None:
+    """The fields of one part, when they are right in themselves."""
+    if not isinstance(table, dict):
+        return None
+    try:
+        return kind.model_validate({key: table[key] for key in kind.model_fields if key in table})
+    except ValidationError:
+        return None
+
+
+def _semantics(table: Any) -> tuple[NeuronSemantics | None, list[ModelProblem]]:
+    stated = table.get("semantics") if isinstance(table, dict) else None
+    if not isinstance(stated, dict):
+        return None, []
+    try:
+        return NeuronSemantics.from_dict(stated), []
+    except ArtSpikingError as error:
+        return None, [ModelProblem(GRAPH_FILE, "semantics", str(error.accepted), str(error.found))]
+
+
+def _hash_problems(header: _Header, raw_weights: bytes) -> list[ModelProblem]:
+    digest = hashlib.sha256(raw_weights).hexdigest()
+    if digest == header.weights_sha256:
+        return []
+    expected = f"{digest}, the hash of {WEIGHTS_FILE}"
+    return [ModelProblem(GRAPH_FILE, "weights_sha256", expected, header.weights_sha256)]
+
+
+def _graph(parts: _Parts, raw_weights: bytes | None) -> tuple[GraphSpec | None, list[ModelProblem]]:
+    """The graph, or every problem of it and its arrays; ones stand for arrays that are wrong or not there."""
+    declared = _declared(parts)
+    arrays: dict[str, Array] = {}
+    problems: list[ModelProblem] = []
+    if raw_weights is not None:
+        arrays, problems = read_arrays(raw_weights, declared, file=WEIGHTS_FILE)
+    whole = raw_weights is not None and not problems
+    if not whole:
+        size = sum(math.prod(shape) * np.dtype(dtype).itemsize for dtype, shape in declared.values())
+        if size > max(_SPARE_BYTES, len(raw_weights or b"")):
+            return None, problems
+        arrays = {key: np.ones(shape, dtype) for key, (dtype, shape) in declared.items()}
+    nodes = {name: _node(name, node, arrays) for name, node in parts.nodes.items()}
+    edges = tuple((a, b) for a, b in parts.edges)
+    wrong = graph_problems(nodes, edges, file=GRAPH_FILE)
+    return (None if wrong else GraphSpec(nodes, edges)), problems + wrong
 
 
 def _problem(detail: Mapping[str, Any]) -> ModelProblem:
@@ -240,7 +318,7 @@ def _problem(detail: Mapping[str, Any]) -> ModelProblem:
     return ModelProblem(GRAPH_FILE, key, expected, f"{detail['input']!r:.80}")
 
 
-def _declared(entry: _GraphFile) -> Declared:
+def _declared(entry: _Parts) -> Declared:
     return {
         f"{name}.{key}": (array.dtype, tuple(array.shape))
         for name, node in entry.nodes.items()

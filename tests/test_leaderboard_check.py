@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def texts(folder: Path) -> list[str]:
-    return [problem.text for problem in check_submission(folder, names()).problems]
+    return [str(problem) for problem in check_submission(folder, names()).problems]
 
 
 def test_a_good_submission_has_no_problem_and_classifies(folder):
@@ -50,6 +50,57 @@ def test_problems_of_manifest_graph_and_weights_come_together(folder):
     (folder / "graph.json").write_text(json.dumps(graph))
     found = check_submission(folder, names()).problems
     assert {problem.file for problem in found} == {"submission.toml", "graph.json"}
+
+
+def test_a_key_that_is_wrong_in_itself_hides_nothing(folder):
+    """Schema, names, sizes, hashes, what graph.json says, its graph, the arrays, and a file too many."""
+    manifest = (folder / "submission.toml").read_text()
+    for old, new in (
+        ('title = "Model mine"', "title = 7"),
+        ('readout = "spike-count"', 'readout = "softmax"'),
+        ('semantics = "sinabs"', 'semantics = "norse"'),
+        ('name = "tiny-events"', 'name = "other-events"'),
+        (f"dt_us = {DT_US}", "dt_us = 500"),
+        ("binary = true", 'binary = "yes"'),
+        ("size = ", "size = 1"),
+        ("claimed_clean_accuracy = 1.0", "claimed_clean_accuracy = 1.5"),
+    ):
+        assert old in manifest
+        manifest = manifest.replace(old, new)
+    manifest = manifest.replace(
+        "[data]", '[[defences]]\nname = "none-such"\nparameters = {x = [1]}\n\n[data]'
+    )
+    (folder / "submission.toml").write_text(manifest)
+    graph = json.loads((folder / "graph.json").read_text())
+    graph["version"] = 9
+    first, last = graph["edges"][0][0], graph["edges"][-1][1]
+    graph["edges"].append([last, first])
+    (folder / "graph.json").write_text(json.dumps(graph))
+    weights = bytearray((folder / "weights.safetensors").read_bytes())
+    weights[-4:] = b"\xff\xff\xff\xff"
+    (folder / "weights.safetensors").write_bytes(bytes(weights))
+    (folder / "notes.txt").write_text("x")
+    found = [(problem.file, problem.key) for problem in check_submission(folder, names()).problems]
+    for key in (
+        *("title", "readout", "semantics.reset", "data.name", "data.dt_us", "data.binary"),
+        *("defences[0].parameters.x", "defences[0].name", "training.claimed_clean_accuracy"),
+        *("files.graph.size", "files.graph.sha256", "files.weights.size", "files.weights.sha256"),
+    ):
+        assert ("submission.toml", key) in found, key
+    assert ("graph.json", "version") in found
+    assert ("graph.json", "weights_sha256") in found
+    assert ("graph.json", f"edge {last!r} -> {first!r}") in found
+    assert any(file == "weights.safetensors" for file, _ in found)
+    assert ("'notes.txt'", "") in found
+    assert len(found) == len(set(found))
+
+
+def test_weights_that_are_wrong_do_not_hide_what_the_graph_says(folder):
+    write_submission(folder, nb_classes=4)
+    (folder / "weights.safetensors").write_bytes(b"PK\x03\x04 an archive")
+    found = [(problem.file, problem.key) for problem in check_submission(folder, names()).problems]
+    assert ("submission.toml", "nb_classes") in found
+    assert ("weights.safetensors", "") in found
 
 
 @pytest.mark.parametrize(
@@ -100,7 +151,7 @@ def test_a_changed_weight_file_is_found(folder):
 @pytest.mark.parametrize("file", ["submission.toml", "graph.json", "weights.safetensors"])
 def test_a_missing_file_is_found(folder, file):
     (folder / file).unlink()
-    assert texts(folder) == [f"{file}: expected this file; found nothing"]
+    assert texts(folder) == [f"{file}: expected this file, found nothing"]
 
 
 @pytest.mark.parametrize("file", ["submission.toml", "graph.json", "weights.safetensors", "README.md"])
@@ -109,7 +160,7 @@ def test_a_link_is_refused_and_not_followed(folder, file, tmp_path):
     secret.write_text("name = 'do not read me'")
     (folder / file).unlink(missing_ok=True)
     (folder / file).symlink_to(secret)
-    assert texts(folder) == [f"{file}: expected a regular file; found a symbolic link"]
+    assert texts(folder) == [f"{file}: expected a regular file, found a symbolic link"]
 
 
 @pytest.mark.parametrize("name", ["model.nir", "payload.pkl", "__init__.py", "evil\n\x1b[31m.txt"])
@@ -131,7 +182,7 @@ def test_an_oversized_file_is_refused_by_its_size(folder):
     with (folder / "submission.toml").open("ab") as file:
         file.truncate(1 << 33)
     (text,) = texts(folder)
-    assert "at most 65536 bytes; found 8589934592 bytes" in text
+    assert "at most 65536 bytes, found 8589934592 bytes" in text
 
 
 def test_a_folder_of_submissions_and_a_single_one_are_both_found(folder):

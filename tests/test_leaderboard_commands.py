@@ -104,7 +104,7 @@ def test_an_invalid_submission_is_3_and_the_others_are_evaluated(options, submis
     (submissions / "one" / "graph.json").unlink()
     assert run_all(options, workbench()) == 3
     shown = capsys.readouterr()
-    assert "graph.json: expected this file; found nothing" in shown.err
+    assert "graph.json: expected this file, found nothing" in shown.err
     assert len(list(CellStore(options.out).cells("two", "small"))) == 3
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from art_spiking_leaderboard.problems import Problem
 from art_spiking_leaderboard.ranking import Entrant, rank
 from art_spiking_leaderboard.site import Board, Content, render_site
 from leaderboard_samples import SUITE, hash_of, make_manifest, make_record
 
+from art_spiking.graphs import ModelProblem
 from art_spiking.records import Flag
 
 CHROMIUM = shutil.which("chromium")
@@ -59,7 +59,7 @@ def content(figures: Path | None = None) -> Content:
         boards=[Board(SUITE, "digits-dvs", rank(entrants, SUITE))],
         manifests=manifests,
         digests={name: f"sha256:{hash_of(name)}" for name in manifests},
-        refused={HOSTILE: [Problem("submission.toml", "name", "a name", HOSTILE)]},
+        refused={HOSTILE: [ModelProblem("submission.toml", "name", "a name", HOSTILE)]},
         figures=figures,
         cells=7,
     )

@@ -6,29 +6,36 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from art_spiking.errors import ArtSpikingError, InvalidInput
-from art_spiking.estimators import READOUTS, SpikingClassifier
-from art_spiking.evaluate.settings import identify_model
-from art_spiking.graphs import ModelProblems
+from art_spiking.errors import InvalidInput
+from art_spiking.estimators import SpikingClassifier
+from art_spiking.evaluate import identify_model
+from art_spiking.graphs import ModelProblem
 from art_spiking.model_files import (
     GRAPH_FILE,
     MAX_GRAPH_BYTES,
     MAX_WEIGHT_BYTES,
     WEIGHTS_FILE,
     StoredModel,
-    read_model,
+    inspect_model,
 )
-from art_spiking.neurons import PRESETS, NeuronSemantics
 from art_spiking.records import ModelIdentity
 from art_spiking.registry import Catalogue, catalogue, plugin_manager
 from art_spiking.untrusted_files import open_regular
-from art_spiking_leaderboard.manifest import MANIFEST, MANIFEST_BYTES, Manifest, parse_manifest
-from art_spiking_leaderboard.problems import Problem, shown
+from art_spiking_leaderboard.agreement import disagreements, unknown_names
+from art_spiking_leaderboard.manifest import (
+    MANIFEST,
+    MANIFEST_BYTES,
+    MODEL_FILES,
+    Manifest,
+    ParsedManifest,
+    Stated,
+    parse_manifest,
+    shown,
+)
 
 _TEXT_BYTES = 256 * 1024
 REQUIRED = {MANIFEST: MANIFEST_BYTES, GRAPH_FILE: MAX_GRAPH_BYTES, WEIGHTS_FILE: MAX_WEIGHT_BYTES}
@@ -56,7 +63,7 @@ class Submission:
     """A folder that was checked; `manifest` and `stored` are there exactly when `problems` is empty."""
 
     folder: Path
-    problems: tuple[Problem, ...]
+    problems: tuple[ModelProblem, ...]
     manifest: Manifest | None = None
     stored: StoredModel | None = None
 
@@ -89,27 +96,28 @@ def find_submissions(path: Path) -> list[Path]:
 
 
 def check_submission(folder: Path, names: Names) -> Submission:
-    """Everything that is wrong with a submission, found without running it."""
+    """Everything that is wrong with a submission, found without running it.
+
+    What is wrong in one place hides nothing elsewhere, unless it cannot be told: files that are links or too
+    large are not opened, and values that are wrong in themselves are compared with nothing.
+    """
     problems = list(_folder_problems(folder))
-    if problems:
-        # Links and oversized files are not opened to look for more.
+    unread = {problem.file for problem in problems}
+    parsed = ParsedManifest()
+    if MANIFEST not in unread:
+        parsed = parse_manifest(_read(folder / MANIFEST, MANIFEST_BYTES))
+        problems += parsed.problems
+    report = inspect_model(folder)
+    # A file that the folder's own check refused, the model's check refuses again.
+    problems += [problem for problem in report.problems if problem.key or problem.file not in unread]
+    problems += _name_problems(parsed.stated, folder)
+    files = [file for file in MODEL_FILES if file not in unread]
+    problems += _hash_problems(parsed.stated, folder, files)
+    problems += unknown_names(parsed.stated, names.datasets, names.defences)
+    problems += disagreements(parsed.stated, report)
+    if problems or parsed.manifest is None or report.stored is None:
         return Submission(folder, tuple(problems))
-    manifest, found = parse_manifest(_read(folder / MANIFEST, MANIFEST_BYTES))
-    problems += found
-    stored: StoredModel | None = None
-    try:
-        stored = read_model(folder)
-    except ModelProblems as error:
-        problems += [Problem(p.file, p.key, p.expected, p.found) for p in error.problems]
-    if manifest is not None:
-        problems += _name_problems(manifest, folder)
-        problems += _hash_problems(manifest, folder)
-        problems += _unknown_names(manifest, names)
-        if stored is not None:
-            problems += _disagreements(manifest, stored)
-    if problems or manifest is None or stored is None:
-        return Submission(folder, tuple(problems))
-    return Submission(folder, (), manifest, stored)
+    return Submission(folder, (), parsed.manifest, report.stored)
 
 
 def build_classifier(submission: Submission, names: Names) -> SpikingClassifier:
@@ -136,7 +144,7 @@ def model_identity(submission: Submission, names: Names) -> ModelIdentity:
     return identify_model(build_classifier(submission, names), submission.name)
 
 
-def _folder_problems(folder: Path) -> Iterator[Problem]:
+def _folder_problems(folder: Path) -> Iterator[ModelProblem]:
     caps = REQUIRED | OPTIONAL
     expected = f"only {', '.join(REQUIRED)}, and perhaps {', '.join(OPTIONAL)}"
     present = set()
@@ -144,17 +152,19 @@ def _folder_problems(folder: Path) -> Iterator[Problem]:
         for entry in sorted(entries, key=lambda entry: entry.name):
             present.add(entry.name)
             if entry.name not in caps:
-                yield Problem(shown(entry.name), "", expected, "another file")
+                yield ModelProblem(shown(entry.name), "", expected, "another file")
                 continue
             status = entry.stat(follow_symlinks=False)
             if not stat.S_ISREG(status.st_mode):
                 found = "a symbolic link" if entry.is_symlink() else "something else"
-                yield Problem(entry.name, "", "a regular file", found)
+                yield ModelProblem(entry.name, "", "a regular file", found)
             elif status.st_size > caps[entry.name]:
-                yield Problem(entry.name, "", f"at most {caps[entry.name]} bytes", f"{status.st_size} bytes")
+                yield ModelProblem(
+                    entry.name, "", f"at most {caps[entry.name]} bytes", f"{status.st_size} bytes"
+                )
     for name in REQUIRED:
         if name not in present:
-            yield Problem(name, "", "this file", "nothing")
+            yield ModelProblem(name, "", "this file", "nothing")
 
 
 def _read(path: Path, most: int) -> bytes:
@@ -163,70 +173,20 @@ def _read(path: Path, most: int) -> bytes:
         return file.read(most + 1)
 
 
-def _name_problems(manifest: Manifest, folder: Path) -> Iterator[Problem]:
-    if manifest.name != folder.name:
-        yield Problem(MANIFEST, "name", f"{shown(folder.name)}, the name of the folder", shown(manifest.name))
+def _name_problems(stated: Stated, folder: Path) -> Iterator[ModelProblem]:
+    name = stated.get("name")
+    if name is not None and name != folder.name:
+        yield ModelProblem(MANIFEST, "name", f"{shown(folder.name)}, the name of the folder", shown(name))
 
 
-def _hash_problems(manifest: Manifest, folder: Path) -> Iterator[Problem]:
-    for (file, entry), key in zip(manifest.files.entries().items(), ("graph", "weights"), strict=True):
-        content = _read(folder / file, REQUIRED[file])
-        if len(content) != entry.size:
-            yield Problem(
-                MANIFEST, f"files.{key}.size", f"{len(content)}, the size of {file}", str(entry.size)
-            )
-        found = hashlib.sha256(content).hexdigest()
-        if found != entry.sha256:
-            yield Problem(MANIFEST, f"files.{key}.sha256", f"{found}, the hash of {file}", entry.sha256)
-
-
-def _unknown_names(manifest: Manifest, names: Names) -> Iterator[Problem]:
-    if manifest.readout not in READOUTS:
-        yield Problem(MANIFEST, "readout", ", ".join(READOUTS), shown(manifest.readout))
-    if manifest.data.name not in names.datasets:
-        accepted = ", ".join(sorted(names.datasets))
-        yield Problem(MANIFEST, "data.name", accepted, shown(manifest.data.name))
-    for index, defence in enumerate(manifest.defences):
-        key = f"defences[{index}]"
-        if defence.name not in names.defences:
-            yield Problem(MANIFEST, f"{key}.name", ", ".join(sorted(names.defences)), shown(defence.name))
+def _hash_problems(stated: Stated, folder: Path, files: Collection[str]) -> Iterator[ModelProblem]:
+    for file, key in zip(MODEL_FILES, ("graph", "weights"), strict=True):
+        if file not in files:
             continue
-        try:
-            names.defences[defence.name].load()(**defence.parameters)
-        except (ArtSpikingError, TypeError, ValueError) as error:
-            yield Problem(
-                MANIFEST, f"{key}.parameters", f"parameters that {defence.name} takes", shown(str(error))
-            )
-        stated = defence.parameters.get("dt_us", manifest.data.dt_us)
-        if stated != manifest.data.dt_us:
-            expected = f"{manifest.data.dt_us}, as data.dt_us says"
-            yield Problem(MANIFEST, f"{key}.parameters.dt_us", expected, shown(stated))
-
-
-def _disagreements(manifest: Manifest, stored: StoredModel) -> Iterator[Problem]:
-    network = stored.network()
-    told: Mapping[str, tuple[Any, Any]] = {
-        "data.dt_us": (stored.dt_us, manifest.data.dt_us),
-        "data.steps": (stored.steps, manifest.data.steps),
-        "input_shape": ((stored.steps, *network.input_shape), manifest.input_shape),
-        "nb_classes": (network.output_shape, (manifest.nb_classes,)),
-    }
-    for key, (model, manifested) in told.items():
-        if model != manifested:
-            yield Problem(MANIFEST, key, f"{model}, as {GRAPH_FILE} says", shown(manifested))
-    yield from _semantics_problems(manifest.semantics, stored.semantics)
-
-
-def _semantics_problems(stated: str | dict[str, Any], model: NeuronSemantics) -> Iterator[Problem]:
-    if isinstance(stated, str):
-        if stated not in PRESETS:
-            yield Problem(MANIFEST, "semantics", f"one of {', '.join(PRESETS)}, or a table", shown(stated))
-            return
-        stated = PRESETS[stated].to_dict()
-    for name, value in model.to_dict().items():
-        # TOML has no null: a field that is None is left out.
-        if stated.get(name) != value:
-            expected = f"{value!r}, as {GRAPH_FILE} says" if value is not None else "no such key"
-            yield Problem(MANIFEST, f"semantics.{name}", expected, shown(stated.get(name)))
-    for name in stated.keys() - model.to_dict().keys():
-        yield Problem(MANIFEST, f"semantics.{shown(name)}", "no such key", shown(stated[name]))
+        content = _read(folder / file, REQUIRED[file])
+        right = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        for entry, what in (("size", "size"), ("sha256", "hash")):
+            found = stated.get("files", key, entry)
+            if found is not None and found != right[entry]:
+                expected = f"{right[entry]}, the {what} of {file}"
+                yield ModelProblem(MANIFEST, f"files.{key}.{entry}", expected, str(found))

@@ -11,9 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from art_spiking.datasets import load_data
 from art_spiking.errors import ArtSpikingError, CannotWrite, InvalidInput
-from art_spiking.evaluate import Providers, Setting, Splits, evaluate_case, prepare
-from art_spiking.evaluate.settings import identify_model
-from art_spiking.evaluate.threats import kinds_in
+from art_spiking.evaluate import (
+    Providers,
+    Setting,
+    Splits,
+    evaluate_case,
+    identify_model,
+    kinds_in,
+    prepare,
+)
 from art_spiking.records import ModelIdentity, Record
 from art_spiking.suites import Case, Suite, digest_of
 from art_spiking_leaderboard.cells import BrokenCell, Cell, CellIdentity, CellStore

@@ -9,16 +9,24 @@ import re
 import tomllib
 import unicodedata
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 
-from art_spiking_leaderboard.problems import Problem, shown
+from art_spiking.graphs import ModelProblem
 
 MANIFEST = "submission.toml"
 MANIFEST_BYTES = 64 * 1024  # tomllib recurses: a larger file could exhaust the stack before it is refused
 SCHEMA_VERSION = 1
 MODEL_FILES = ("graph.json", "weights.safetensors")
+SHOWN = 100  # characters of a stranger's value that a problem repeats
+
+
+def shown(value: object) -> str:
+    """A value as a problem repeats it: its repr, one line, printable, not longer than `SHOWN`."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
 
 
 def _one_line(text: str) -> str:
@@ -149,36 +157,77 @@ class Manifest(_Strict):
     files: Files
 
 
-def parse_manifest(content: bytes) -> tuple[Manifest | None, list[Problem]]:
-    """Reads a manifest; the problems are empty exactly when the manifest is there."""
+@dataclass(frozen=True)
+class Stated:
+    """What a manifest says where it is right in itself, so that one wrong key hides nothing else."""
+
+    table: Mapping[str, Any] = field(default_factory=dict)
+    wrong: tuple[tuple[int | str, ...], ...] = ()
+
+    def get(self, *path: int | str) -> Any:
+        """The value at a path of keys and indices; None when it is absent, or anything in it is wrong."""
+        if any(place[: len(path)] == path[: len(place)] for place in self.wrong):
+            return None
+        value: Any = self.table
+        for part in path:
+            inside = isinstance(part, str) and isinstance(value, Mapping) and part in value
+            if not inside and not (isinstance(part, int) and isinstance(value, list) and part < len(value)):
+                return None
+            value = value[part]
+        return value
+
+    def count(self, key: str) -> int:
+        """How many entries a list at the top has, wrong ones included; 0 when it is no list."""
+        value = self.table.get(key)
+        return len(value) if isinstance(value, list) and (key,) not in self.wrong else 0
+
+
+@dataclass(frozen=True)
+class ParsedManifest:
+    """A manifest that was read; `problems` is empty exactly when `manifest` is there."""
+
+    problems: tuple[ModelProblem, ...] = ()
+    manifest: Manifest | None = None
+    stated: Stated = field(default_factory=Stated)
+
+
+def parse_manifest(content: bytes) -> ParsedManifest:
+    """Reads a manifest, whatever the bytes are."""
+
+    def refused(expected: str, found: str) -> ParsedManifest:
+        return ParsedManifest((ModelProblem(MANIFEST, "", expected, found),))
+
     if len(content) > MANIFEST_BYTES:
-        return None, [Problem(MANIFEST, "", f"at most {MANIFEST_BYTES} bytes", f"{len(content)} bytes")]
+        return refused(f"at most {MANIFEST_BYTES} bytes", f"{len(content)} bytes")
     try:
         table = tomllib.loads(content.decode("utf-8"))
     except UnicodeDecodeError as error:
-        return None, [Problem(MANIFEST, "", "UTF-8 text", f"an invalid byte at offset {error.start}")]
+        return refused("UTF-8 text", f"an invalid byte at offset {error.start}")
     except tomllib.TOMLDecodeError as error:
-        return None, [Problem(MANIFEST, "", "valid TOML", str(error))]
+        return refused("valid TOML", str(error))
     except RecursionError:
-        return None, [Problem(MANIFEST, "", "valid TOML", "brackets nested too deeply")]
+        return refused("valid TOML", "brackets nested too deeply")
     except ValueError as error:  # tomllib lets int() refuse a number of thousands of digits
-        return None, [Problem(MANIFEST, "", "valid TOML", shown(str(error)))]
+        return refused("valid TOML", shown(str(error)))
+    manifest, details = None, []
     try:
         manifest = Manifest.model_validate(table)
     except ValidationError as error:
-        return None, [_problem(detail) for detail in error.errors(include_url=False)]
-    return manifest, _contradictions(manifest)
+        details = error.errors(include_url=False)
+    stated = Stated(table, tuple(detail["loc"] for detail in details))
+    problems = (*map(_problem, details), *_contradictions(stated))
+    return ParsedManifest(problems, None if problems else manifest, stated)
 
 
-def _contradictions(manifest: Manifest) -> list[Problem]:
-    steps = manifest.input_shape[0]
-    if steps == manifest.data.steps:
+def _contradictions(stated: Stated) -> list[ModelProblem]:
+    first, steps = stated.get("input_shape", 0), stated.get("data", "steps")
+    if first is None or steps is None or first == steps:
         return []
-    expected = f"{manifest.data.steps}, as data.steps says (input_shape starts with the number of steps)"
-    return [Problem(MANIFEST, "input_shape[0]", expected, str(steps))]
+    expected = f"{steps}, as data.steps says (input_shape starts with the number of steps)"
+    return [ModelProblem(MANIFEST, "input_shape[0]", expected, str(first))]
 
 
-def _problem(detail: Mapping[str, Any]) -> Problem:
+def _problem(detail: Mapping[str, Any]) -> ModelProblem:
     key = ""
     for part in detail["loc"]:
         if isinstance(part, int):
@@ -187,11 +236,11 @@ def _problem(detail: Mapping[str, Any]) -> Problem:
             key += f".{part}" if key else str(part)
     kind, found = detail["type"], shown(detail["input"])
     if kind == "missing":
-        return Problem(MANIFEST, key, "this key", "nothing")
+        return ModelProblem(MANIFEST, key, "this key", "nothing")
     if kind == "extra_forbidden":
-        return Problem(MANIFEST, key, "no such key (a misspelt name?)", found)
+        return ModelProblem(MANIFEST, key, "no such key (a misspelt name?)", found)
     expected = str(detail["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
-    return Problem(MANIFEST, key, expected, found)
+    return ModelProblem(MANIFEST, key, expected, found)
 
 
 def manifest_text(manifest: Manifest) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import click
@@ -55,13 +55,13 @@ def check_all(path: Path, *, as_json: bool) -> int:
     names = Names.installed()
     checked = [check_submission(folder, names) for folder in find_submissions(path)]
     if as_json:
-        found = {entry.name: [problem.to_dict() for problem in entry.problems] for entry in checked}
+        found = {entry.name: [asdict(problem) for problem in entry.problems] for entry in checked}
         click.echo(json.dumps(found))
     else:
         for entry in checked:
             click.echo(f"{entry.name}: {_verdict(entry)}")
             for problem in entry.problems:
-                click.echo(f"  {problem.text}")
+                click.echo(f"  {problem}")
     return INVALID if any(entry.problems for entry in checked) else 0
 
 
@@ -81,7 +81,7 @@ def run_all(options: RunOptions, workbench: Workbench | None = None) -> int:
     for entry in refused:
         click.echo(f"{entry.name}: {_verdict(entry)}; it is left out", err=True)
         for problem in entry.problems:
-            click.echo(f"  {problem.text}", err=True)
+            click.echo(f"  {problem}", err=True)
     job = Job(suite, options.out, options.data_dir, options.figures, options.command)
     specs, left_out = _plan_all(checked, job, workbench)
     try:

@@ -15,8 +15,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from art_spiking.files import write_atomically
+from art_spiking.graphs import ModelProblem
 from art_spiking_leaderboard.manifest import Manifest
-from art_spiking_leaderboard.problems import Problem
 from art_spiking_leaderboard.ranking import RANK_RULE, Row
 from art_spiking_leaderboard.site.exports import results, results_csv
 from art_spiking_leaderboard.site.views import (
@@ -49,7 +49,7 @@ class Content:
     boards: Sequence[Board]
     manifests: Mapping[str, Manifest]
     digests: Mapping[str, str]
-    refused: Mapping[str, Sequence[Problem]] = field(default_factory=dict)
+    refused: Mapping[str, Sequence[ModelProblem]] = field(default_factory=dict)
     figures: Path | None = None
     cells: int = 0
 
@@ -132,7 +132,7 @@ def _front(content: Content) -> dict[str, object]:
         "flag_words": sorted(flags.items()),
         "rank_rule": RANK_RULE,
         "refused": [
-            {"name": name, "problems": [problem.text for problem in problems]}
+            {"name": name, "problems": [str(problem) for problem in problems]}
             for name, problems in sorted(content.refused.items())
         ],
     }
