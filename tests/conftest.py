@@ -3,7 +3,12 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from spiking_stand_ins import CLASSES, SHAPE, TinyNetwork, events, spiking_network
+
+from art_spiking.estimators import SpikingClassifier
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -14,3 +19,21 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"the real recordings are not here: no folder {SHARED_DATA}")
     return SHARED_DATA
+
+
+@pytest.fixture(params=[TinyNetwork, spiking_network], ids=["any-module", "spiking-network"])
+def network(request) -> torch.nn.Module:
+    """A tiny network, once as any module and once as a SpikingNetwork."""
+    return request.param()
+
+
+@pytest.fixture
+def clf(network) -> SpikingClassifier:
+    """The classifier of that network."""
+    return SpikingClassifier(network, input_shape=SHAPE, nb_classes=CLASSES)
+
+
+@pytest.fixture
+def batch() -> tuple[np.ndarray, np.ndarray]:
+    """Twelve samples and their labels."""
+    return events(12)

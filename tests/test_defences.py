@@ -140,8 +140,14 @@ def test_a_second_of_recordings_is_filtered_in_less_than_a_second():
     ],
 )
 def test_wrong_parameters_are_refused(arguments):
-    with pytest.raises(InvalidInput, match="positive integer"):
+    with pytest.raises(InvalidInput, match=r"a whole number of (µs|events), 1 or more; give"):
         BackgroundActivityFilter(**arguments)
+
+
+def test_a_wrong_parameter_is_told_with_its_unit_and_meaning():
+    with pytest.raises(InvalidInput, match=r"window_us=-3; accepted: .* µs, 1 or more; give how long"):
+        BackgroundActivityFilter(-3, 1_000)
+    assert BackgroundActivityFilter(np.int64(4_000), 1_000).window_steps == 4
 
 
 def test_set_params_checks():

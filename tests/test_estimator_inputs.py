@@ -81,6 +81,70 @@ def test_labels_that_do_not_fit(clf, way, labels, message):
         every_way_in(clf)[way](x, np.asarray(labels))
 
 
+def rows(*changed: tuple[int, list[float]]) -> np.ndarray:
+    """One-hot rows of three samples, but for those given."""
+    y = np.eye(CLASSES, dtype=np.float32)[:3]
+    for row, values in changed:
+        y[row] = values
+    return y
+
+
+@pytest.mark.parametrize("way", [1, 3, 5, 7])
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (rows((1, [0, 0, 0, 0])), r"label row 1 does not say which class.*\[0, 0, 0, 0\]"),
+        (rows((2, [1, 0, 0, 1])), r"label row 2 .*\[1, 0, 0, 1\]"),
+        (rows((0, [0] * 4), (2, [0] * 4)), "label row 0 .* and 1 more such row"),
+    ],
+)
+def test_a_row_that_names_no_class_or_two_is_refused(clf, way, labels, message):
+    with pytest.raises(InvalidInput, match=message):
+        every_way_in(clf)[way](events(3)[0], labels)
+
+
+def test_soft_labels_with_a_tie_are_refused_where_one_class_is_needed(clf):
+    x, _ = events(3)
+    soft = rows((1, [0.4, 0.4, 0.1, 0.1]))
+    assert np.isfinite(clf.loss_gradient(x, soft)).all()  # cross entropy needs no single class
+    with pytest.raises(InvalidInput, match="label row 1"):
+        clf.input_gradient(torch.from_numpy(x), torch.from_numpy(soft))
+
+
+@pytest.mark.parametrize("way", range(6))
+@pytest.mark.parametrize(
+    "turned",
+    [
+        lambda a: a[::-1],
+        lambda a: a[::-1, ..., ::-1] if a.ndim > 1 else a[::-1],
+        lambda a: a.astype(a.dtype.newbyteorder(">")),
+        lambda a: np.broadcast_to(a, a.shape),
+    ],
+    ids=["backwards", "mirrored", "big-endian", "read-only"],
+)
+def test_arrays_of_any_layout_are_taken(clf, way, turned):
+    x, y = events(5)
+    views = turned(x), turned(y)
+    expected = every_way_in(clf)[way](*(np.array(v, dtype=v.dtype.newbyteorder("=")) for v in views))
+    found = every_way_in(clf)[way](*views)
+    if way != 5:  # fit returns nothing
+        np.testing.assert_array_equal(found, expected)
+
+
+class Overwrites(TinyNetwork):
+    """Scales its input in place."""
+
+    def forward(self, x):
+        return super().forward(x.mul_(1.5))
+
+
+@pytest.mark.parametrize("way", range(9))
+def test_a_network_that_writes_into_its_input_leaves_the_callers_alone(way):
+    x, y = events(5)
+    every_way_in(SpikingClassifier(Overwrites(), input_shape=SHAPE))[way](x, y)
+    np.testing.assert_array_equal(x, events(5)[0])
+
+
 def test_class_gradient_of_a_class_that_is_not_there(clf):
     with pytest.raises(InvalidInput, match="out of range"):
         clf.class_gradient(events(2)[0], label=CLASSES)
@@ -144,6 +208,22 @@ def test_an_output_that_cannot_be_read(answer, message):
         SpikingClassifier(Returns(answer), input_shape=SHAPE)
 
 
+class HidesItsPart(torch.nn.Module):
+    """Holds a part that eval() does not reach, and which normalises over the batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.parts = (torch.nn.BatchNorm1d(128),)
+
+    def forward(self, x):
+        return self.parts[0](x.flatten(2).sum(1))[:, :CLASSES]
+
+
+def test_a_normalisation_that_stays_in_training_mode():
+    with pytest.raises(InvalidInput, match=r"stays in training mode.*hold it as a submodule"):
+        SpikingClassifier(HidesItsPart(), input_shape=SHAPE)
+
+
 def test_a_class_count_that_does_not_match():
     with pytest.raises(InvalidInput, match=r"asked: 5; found: \(N, 4\) logits"):
         SpikingClassifier(TinyNetwork(), input_shape=SHAPE, nb_classes=5)
@@ -158,6 +238,7 @@ def test_a_class_count_that_does_not_match():
         ((6, 2, 0, 8), "all >= 1"),
         ((6,), "all >= 1"),
         ((6, 3, 8, 8), r"does not take the declared input; asked: \(N, T, C, H, W\) = \(N, 6, 3, 8, 8\)"),
+        ((2, 6, 8, 8), r"first two axes look swapped, try input_shape=\(6, 2, 8, 8\)"),
     ],
 )
 def test_an_input_shape_that_no_sample_has(shape, message):
@@ -172,6 +253,8 @@ def test_an_input_shape_that_a_spiking_network_knows_better():
         SpikingClassifier(network)
     with pytest.raises(InvalidInput, match=r"accepted: \(N, T, C, H, W\) = \(N, 6, 2, 8, 8\)"):
         SpikingClassifier(network, input_shape=(6, 2, 34, 34))
+    with pytest.raises(InvalidInput, match=r"accepted: .* = \(N, 6, 2, 8, 8\); time comes first: .* swapped"):
+        SpikingClassifier(network, input_shape=(2, 6, 8, 8))
     open_ended = SpikingNetwork.sequential((2, 8, 8), [Conv(3, 3), Neurons()], generator=generator)
     with pytest.raises(InvalidInput, match="Flatten"):
         SpikingClassifier(open_ended, input_shape=SHAPE)

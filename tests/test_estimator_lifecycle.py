@@ -8,25 +8,10 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from spiking_stand_ins import CLASSES, SHAPE, KeepsState, TinyNetwork, events, forget, spiking_network
+from spiking_stand_ins import CLASSES, SHAPE, KeepsState, TinyNetwork, events, forget
 
 from art_spiking.errors import InvalidInput
 from art_spiking.estimators import SpikingClassifier
-
-
-@pytest.fixture(params=[TinyNetwork, spiking_network], ids=["any-module", "spiking-network"])
-def network(request) -> torch.nn.Module:
-    return request.param()
-
-
-@pytest.fixture
-def clf(network) -> SpikingClassifier:
-    return SpikingClassifier(network, input_shape=SHAPE, nb_classes=CLASSES)
-
-
-@pytest.fixture
-def batch() -> tuple[np.ndarray, np.ndarray]:
-    return events(12)
 
 
 def test_a_network_that_keeps_state_is_reset_around_each_call(batch):
@@ -73,6 +58,27 @@ def test_fit_freezes_again_when_it_fails(clf, batch):
         clf.fit(*batch, nb_epochs=1)
     assert not any(parameter.requires_grad for parameter in clf.model.parameters())
     assert not clf.model.training
+
+
+class Normalised(torch.nn.Module):
+    """Normalises over the batch, which one sample alone does not allow while training."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = torch.nn.BatchNorm1d(2 * 8 * 8)
+        self.linear = torch.nn.Linear(2 * 8 * 8, CLASSES)
+
+    def forward(self, x):
+        return self.linear(self.norm(x.flatten(2).sum(1)))
+
+
+def test_a_single_sample_left_over_for_a_batch_normalisation():
+    clf = SpikingClassifier(Normalised().train(), input_shape=SHAPE)
+    x, y = events(9)
+    with pytest.raises(InvalidInput, match=r"9 samples in batches of 4.*drop_last=True"):
+        clf.fit(x, y, batch_size=4, nb_epochs=1)
+    assert not clf.model.training
+    clf.fit(x, y, batch_size=4, nb_epochs=1, drop_last=True)
 
 
 def test_what_was_frozen_by_its_author_stays_so():

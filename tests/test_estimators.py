@@ -13,21 +13,6 @@ from art_spiking.network import SpikingNetwork
 from art_spiking.surrogates import FastSigmoid
 
 
-@pytest.fixture(params=[TinyNetwork, spiking_network], ids=["any-module", "spiking-network"])
-def network(request) -> torch.nn.Module:
-    return request.param()
-
-
-@pytest.fixture
-def clf(network) -> SpikingClassifier:
-    return SpikingClassifier(network, input_shape=SHAPE, nb_classes=CLASSES)
-
-
-@pytest.fixture
-def batch() -> tuple[np.ndarray, np.ndarray]:
-    return events(12)
-
-
 def test_it_is_a_pytorch_classifier_in_every_way_art_asks(clf):
     assert isinstance(clf, PyTorchClassifier)
     assert PyTorchClassifier in type(clf).__mro__

@@ -5,10 +5,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from art.preprocessing.preprocessing import PreprocessorPyTorch
 
 from art_spiking.errors import InvalidInput
+
+_PARAMETERS = {
+    "window_us": ("µs", "give how long an event supports its neighbours; below dt_us, the same step only"),
+    "dt_us": ("µs", "give the width of the data's time step"),
+    "support": ("events", "give how many events must have come before"),
+}
+"""Of each parameter, its unit and what to give."""
 
 
 class BackgroundActivityFilter(PreprocessorPyTorch):
@@ -66,8 +74,14 @@ class BackgroundActivityFilter(PreprocessorPyTorch):
     def _check_params(self) -> None:
         for name in self.params:
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise InvalidInput(f"{name} must be a positive integer", asked=repr(value), accepted=">= 1")
+            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+                unit, meaning = _PARAMETERS[name]
+                raise InvalidInput(
+                    f"the background-activity filter's {name} does not fit",
+                    asked=f"{name}={value!r}",
+                    accepted=f"a whole number of {unit}, 1 or more",
+                    remedy=meaning,
+                )
 
     def forward(self, x: torch.Tensor, y: Any = None) -> tuple[torch.Tensor, Any]:
         """Returns the filtered `x` (N, T, C, H, W) and `y` as it came.

@@ -18,8 +18,10 @@ from art_spiking.estimators.inputs import (
     Array,
     check_finite,
     check_labels,
+    check_one_largest,
     check_shape,
     label_indices,
+    plain_array,
 )
 from art_spiking.estimators.lifecycle import ManagedClassifier
 from art_spiking.estimators.module import Reset, SpikingModule, wrap_network
@@ -287,20 +289,27 @@ class SpikingClassifier(ManagedClassifier):
         check_finite(x)
         if y is not None:
             check_labels(y, len(x), self.nb_classes)
-        if isinstance(x, np.ndarray) and x.dtype.kind != "f":
-            x = x.astype(np.float32)
-        result: tuple[Any, Any] = super()._apply_preprocessing(x, y, fit=fit, no_grad=no_grad)
+        if isinstance(y, np.ndarray):
+            y = plain_array(y)
+        result: tuple[Any, Any] = super()._apply_preprocessing(_floating(x), y, fit=fit, no_grad=no_grad)
         return result
 
     def reduce_labels(self, y: Array) -> Array:
-        """ART's, for labels that may be indices already."""
+        """ART's, for labels that may be indices already.
+
+        Raises:
+            InvalidInput: a row that is to become an index has no single largest entry.
+        """
         if self._int_labels and (y.ndim == 1 or y.shape[1] == 1):
             return label_indices(y, len(y), self.nb_classes)
         reduced: Array = super().reduce_labels(y)
+        if reduced is not y and y.ndim == 2 and y.shape[1] == self.nb_classes:
+            check_one_largest(y)
         return reduced
 
     def loss_gradient(self, x: Any, y: Any, training_mode: bool = False, **kwargs: Any) -> Any:
         """ART's gradient of the loss with respect to `x`; counts may come as integers, labels as indices."""
+        y = plain_array(y) if isinstance(y, np.ndarray) else y
         return super().loss_gradient(_floating(x), y, training_mode=training_mode, **kwargs)
 
     def class_gradient(self, x: Any, label: Any = None, training_mode: bool = False, **kwargs: Any) -> Any:
@@ -347,4 +356,4 @@ class SpikingClassifier(ManagedClassifier):
 def _floating(x: Any) -> Any:
     if isinstance(x, torch.Tensor):
         return x if x.is_floating_point() else x.float()
-    return x if x.dtype.kind == "f" else x.astype(np.float32)
+    return plain_array(x) if x.dtype.kind == "f" else x.astype(np.float32, order="C")

@@ -85,13 +85,42 @@ def label_indices(y: Array, samples: int, classes: int) -> Array:
     """Returns labels as int64 indices (N,), from indices (N,) or (N, 1) or one-hot or soft rows (N, K).
 
     Raises:
-        InvalidInput: another shape, another number of labels than samples, a label out of range, NaN.
+        InvalidInput: another shape, another number of labels than samples, a label out of range, NaN, or a
+            row without one largest entry.
     """
     check_labels(y, samples, classes)
     if y.ndim == 2 and y.shape[1] == classes and classes > 1:
+        check_one_largest(y)
         return y.argmax(axis=1) if isinstance(y, np.ndarray) else y.argmax(dim=1)
     flat = y.reshape(-1)
     return flat.astype(np.int64) if isinstance(flat, np.ndarray) else flat.long()
+
+
+def check_one_largest(y: Array) -> None:
+    """Checks that every row (N, K) says which class is meant; argmax would quietly take the first of a tie.
+
+    Raises:
+        InvalidInput: a row is all zero, or several of its entries are the largest; the message names the row.
+    """
+    values = y.detach().cpu().numpy() if isinstance(y, torch.Tensor) else y
+    largest = values.max(axis=1, keepdims=True)
+    wrong = np.flatnonzero(((values == largest).sum(axis=1) != 1) | (largest[:, 0] <= 0))
+    if wrong.size:
+        row = values[wrong[0]]
+        shown = ", ".join(f"{value:g}" for value in row[:12]) + (", ..." if len(row) > 12 else "")
+        raise InvalidInput(
+            f"label row {wrong[0]} does not say which class is meant",
+            found=f"[{shown}]" + (f", and {wrong.size - 1} more such rows" if wrong.size > 1 else ""),
+            accepted="one entry larger than all others, as in a one-hot row",
+            remedy="pass class indices (N,), or mend those rows",
+        )
+
+
+def plain_array(x: np.ndarray) -> np.ndarray:
+    """Returns the array as torch takes it: a copy where it runs backwards, is read-only or byte-swapped."""
+    if any(step < 0 for step in x.strides) or not x.flags.writeable or not x.dtype.isnative:
+        return np.array(x, dtype=x.dtype.newbyteorder("="), order="C")
+    return x
 
 
 def check_labels(y: Array, samples: int, classes: int) -> None:

@@ -17,7 +17,7 @@ from art_spiking.errors import InvalidInput
 from art_spiking.estimators.activations import layer_names
 from art_spiking.estimators.counting import QueryCounter
 from art_spiking.estimators.inputs import check_labels, check_shape
-from art_spiking.estimators.module import SpikingModule
+from art_spiking.estimators.module import ONE_SAMPLE_IN_TRAINING, SpikingModule
 
 _LABEL_FORMS: tuple[tuple[tuple[type, ...], tuple[bool, bool, bool]], ...] = (
     ((torch.nn.CrossEntropyLoss,), (True, True, True)),
@@ -218,13 +218,24 @@ class ManagedClassifier(PyTorchClassifier):
             **kwargs: ART's: training_mode, drop_last, scheduler, verbose.
 
         Raises:
-            InvalidInput: data or labels that do not fit.
+            InvalidInput: data or labels that do not fit, or a last batch of one sample, of which a batch
+                normalisation cannot learn.
         """
         check_shape(tuple(x.shape), self.input_shape, folded=self.model.folded)
         check_labels(y, len(x), self.nb_classes)
         with self.trainable():
             self._ensure_optimizer()
-            super().fit(x, y, batch_size=batch_size, nb_epochs=nb_epochs, **kwargs)
+            try:
+                super().fit(x, y, batch_size=batch_size, nb_epochs=nb_epochs, **kwargs)
+            except ValueError as error:
+                if ONE_SAMPLE_IN_TRAINING not in str(error):
+                    raise
+                raise InvalidInput(
+                    "a batch normalisation cannot learn from a batch of one sample",
+                    asked=f"{len(x)} samples in batches of {batch_size}",
+                    accepted="batches of at least 2 samples",
+                    remedy="pass drop_last=True, or a batch_size that leaves no single sample over",
+                ) from error
 
     def fit_generator(self, generator: Any, nb_epochs: int = 20, **kwargs: Any) -> None:
         """Trains on ART's data generator; afterwards the parameters are frozen again."""

@@ -19,6 +19,9 @@ from art_spiking.network import SpikingNetwork
 FRAMES_PER_PASS = 4096
 """Frames (N * T) that one pass without gradients may hold; ART's own batch is 128 recordings."""
 
+ONE_SAMPLE_IN_TRAINING = "Expected more than 1 value per channel when training"
+"""What torch's batch normalisation says of a single sample in training mode."""
+
 Reset = Callable[[torch.nn.Module], object]
 
 
@@ -106,7 +109,9 @@ class SpikingModule(torch.nn.Module):
             InvalidInput: the shape is not (N, *input_shape), or the batch is empty.
         """
         check_shape(tuple(x.shape), self.input_shape, folded=self.folded)
-        x = x.to(self.dtype)
+        given, x = x, x.to(self.dtype)
+        if x is given and not isinstance(self.network, SpikingNetwork):
+            x = x.clone()  # a network may write into its input, which is the caller's
         return x.reshape(len(x), *self.sample_shape) if self.folded else x
 
     @contextmanager
@@ -174,11 +179,19 @@ class SpikingModule(torch.nn.Module):
         except (RuntimeError, ValueError, IndexError, TypeError) as error:
             if isinstance(error, InvalidInput):
                 raise
+            if ONE_SAMPLE_IN_TRAINING in str(error):
+                raise InvalidInput(
+                    "a batch normalisation stays in training mode",
+                    found=f"{type(error).__name__}: {error}",
+                    accepted="a network whose eval() reaches all of its layers",
+                    remedy="call eval() on the part that normalises, and hold it as a submodule, "
+                    "so that the classifier reaches it",
+                ) from error
             raise InvalidInput(
                 "the network does not take the declared input",
                 asked=layout_text(self.sample_shape),
                 found=f"{type(error).__name__}: {error}",
-                remedy="pass the input_shape of one sample, time first: (T, C, H, W)",
+                remedy=_axes_advice(self.sample_shape),
             ) from error
         finally:
             for module, mode in training.items():
@@ -274,9 +287,20 @@ def _sample_shape(model: torch.nn.Module, input_shape: tuple[int, ...] | None) -
             accepted="(T, C, H, W) or (T, F), all >= 1",
         )
     if features is not None and shape[1:] != features:
+        swapped = len(shape) == len(features) + 1 > 2 and (shape[0], *shape[2:]) == features
+        steps = shape[1] if swapped else shape[0]
         raise InvalidInput(
             "input_shape does not fit the network",
             asked=layout_text(shape),
-            accepted=layout_text((shape[0], *features)),
+            accepted=layout_text((steps, *features)),
+            remedy="time comes first: its first two axes are swapped" if swapped else None,
         )
     return shape
+
+
+def _axes_advice(shape: tuple[int, ...]) -> str:
+    """What to look at where a network refuses samples of this shape."""
+    if len(shape) == 4 and shape[0] <= 2 < shape[1]:
+        swapped = (shape[1], shape[0], *shape[2:])
+        return f"time comes first: its first two axes look swapped, try input_shape={swapped}"
+    return "pass the input_shape of one sample, time first: (T, C, H, W)"
