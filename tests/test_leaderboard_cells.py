@@ -20,22 +20,18 @@ from art_spiking_leaderboard.cells import (
     Cell,
     CellIdentity,
     CellStore,
+    _parse,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from leaderboard_samples import make_record
 
 from art_spiking.errors import CannotWrite
+from art_spiking.suites import digest_of
 
-IDENTITY = CellIdentity(
-    suite="sha256:s",
-    case="edits-5",
-    data="sha256:d",
-    model="sha256:m",
-    attack={"name": "event-gradient", "provider": "art-spiking 0.1.0", "parameters": {"steps": 3}},
-    threat={"form": {"kind": "event-edits", "max_edits": 5}, "providers": {}},
-    control=None,
-    seed=0,
-)
-CELL = Cell(IDENTITY, make_record(), "2027-01-01T00:00:00+00:00")
+RECORD = make_record()
+IDENTITY = CellIdentity(RECORD.key(), {"attack event-gradient": "art-spiking 0.1.0"})
+CELL = Cell(IDENTITY, RECORD, "2027-01-01T00:00:00+00:00")
 
 
 @pytest.fixture
@@ -59,15 +55,8 @@ def test_no_cell_is_none_and_no_folder_is_empty(store):
 @pytest.mark.parametrize(
     "change",
     [
-        {"suite": "other"},
-        {"case": "other"},
-        {"data": "other"},
-        {"model": "other"},
-        {"attack": {**IDENTITY.attack, "provider": "art-spiking 0.2.0"}},
-        {"attack": {**IDENTITY.attack, "parameters": {"steps": 4}}},
-        {"threat": {"form": {"kind": "event-edits", "max_edits": 6}, "providers": {}}},
-        {"control": {"name": "random-events"}},
-        {"seed": 1},
+        {"result": "other"},
+        {"providers": {"attack event-gradient": "art-spiking 0.2.0"}},
         {"shard": (0, 2)},
         {"dtype": "float64"},
         {"device_class": "cuda"},
@@ -78,9 +67,15 @@ def test_whatever_decides_a_result_changes_the_key(change):
     assert dataclasses.replace(IDENTITY, **change).key != IDENTITY.key
 
 
-def test_the_key_does_not_depend_on_the_order_of_parameters():
-    turned = dict(reversed(IDENTITY.attack.items()))
-    assert dataclasses.replace(IDENTITY, attack=turned).key == IDENTITY.key
+def test_the_key_does_not_depend_on_the_order_of_providers():
+    two = {"attack a": "p 1", "threat t": "p 1"}
+    turned = dict(reversed(two.items()))
+    first, second = (dataclasses.replace(IDENTITY, providers=each) for each in (two, turned))
+    assert first.key == second.key
+
+
+def nested(inner: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
+    return st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
 
 
 def torn(content: bytes) -> bytes:
@@ -93,7 +88,7 @@ def flipped(content: bytes) -> bytes:
 
 def another_key(content: bytes) -> bytes:
     values = json.loads(content)
-    values["identity"]["seed"] = 7
+    values["identity"]["shard"] = [0, 7]
     return json.dumps(values).encode()
 
 
@@ -101,11 +96,27 @@ def not_a_record(content: bytes) -> bytes:
     return json.dumps({**json.loads(content), "record": {}}).encode()
 
 
+def another_record(content: bytes) -> bytes:
+    """A whole record under its own hash, in the place of another cell."""
+    values = json.loads(content)
+    values["record"] = make_record("patch-5").model_dump(mode="json")
+    return json.dumps({**values, "record_sha256": digest_of(values["record"])}).encode()
+
+
+def odd_providers(content: bytes) -> bytes:
+    values = json.loads(content)
+    values["identity"]["providers"] = "ab"
+    return json.dumps(values).encode()
+
+
 def deep(content: bytes) -> bytes:
     return b"[" * 100_000
 
 
-@pytest.mark.parametrize("damage", [torn, flipped, another_key, not_a_record, deep, lambda content: b""])
+@pytest.mark.parametrize(
+    "damage",
+    [torn, flipped, another_key, not_a_record, another_record, odd_providers, deep, lambda content: b""],
+)
 def test_a_damaged_file_is_seen(store, damage):
     path = store.write("plain", "tiny-suite", CELL)
     damaged = damage(path.read_bytes())
@@ -113,6 +124,22 @@ def test_a_damaged_file_is_seen(store, damage):
     path.write_bytes(damaged)
     with pytest.raises(BrokenCell, match=path.name):
         store.read("plain", "tiny-suite", IDENTITY.key)
+
+
+@given(
+    st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5), nested),
+    st.data(),
+)
+@settings(max_examples=150, deadline=None)
+def test_no_change_of_a_cell_makes_the_reader_raise(value, data):
+    values = json.loads(CELL.to_json())
+    part = data.draw(st.sampled_from([values, values["identity"], values["record"]]))
+    part[data.draw(st.sampled_from(sorted(part)))] = value
+    path = Path(f"{IDENTITY.key}.json")
+    try:
+        _parse(json.dumps(values).encode("utf-8", "surrogatepass"), path)
+    except BrokenCell as error:
+        assert path.name in str(error)
 
 
 def test_a_copied_file_under_another_name_is_seen(store):
@@ -159,11 +186,11 @@ def test_a_killed_writer_leaves_whole_cells_only(tmp_path):
 import dataclasses, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from test_leaderboard_cells import CELL, IDENTITY, CellStore, Path
-seed = 0
+number = 0
 while True:
-    identity = dataclasses.replace(IDENTITY, seed=seed)
+    identity = dataclasses.replace(IDENTITY, shard=(number, 10**9))
     CellStore(Path({str(tmp_path)!r})).write("plain", "s", dataclasses.replace(CELL, identity=identity))
-    seed += 1
+    number += 1
 """
     store = CellStore(tmp_path)
     seen = 0
@@ -176,9 +203,7 @@ while True:
         process.wait()
         cells = list(store.cells("plain", "s"))
         assert all(isinstance(cell, Cell) for cell in cells)
-        assert [cell.identity.seed for cell in sorted(cells, key=lambda cell: cell.identity.seed)] == list(
-            range(len(cells))
-        )
+        assert sorted(cell.identity.shard[0] for cell in cells) == list(range(len(cells)))
         seen += len(cells)
         shutil.rmtree(tmp_path / "plain")
     assert seen >= 5

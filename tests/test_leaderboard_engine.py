@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -10,11 +11,11 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
-from art_spiking_leaderboard.cells import BrokenCell, CellStore
+from art_spiking_leaderboard.cells import Cell, CellStore
 from art_spiking_leaderboard.check import check_submission
 from art_spiking_leaderboard.engine import CellSpec, Job, Outcome, plan, run, run_cell
 from art_spiking_leaderboard.results import standings, tables
-from leaderboard_world import DT_US, STEPS, names, suite, tiny_events, workbench, write_submission
+from leaderboard_world import DT_US, STEPS, installed, names, suite, tiny_events, workbench, write_submission
 
 from art_spiking.errors import CannotWrite, InvalidInput
 
@@ -60,12 +61,11 @@ def test_the_cells_say_what_was_done(folder, job, bench):
     record = outcome.cell.record
     assert record.cost.added == (2,) * 12
     assert record.model.name == "mine"
-    assert outcome.cell.identity.attack == {
-        "name": "flips",
-        "provider": "tests 1.0",
-        "parameters": {},
-        "target": None,
+    assert outcome.cell.identity.providers == {
+        "attack flips": "tests 1.0",
+        "threat event-edits": installed("threats")["event-edits"].provider,
     }
+    assert outcome.cell.identity.result == record.key()
     assert len(record.control) == 12
 
 
@@ -123,7 +123,7 @@ def test_an_interrupt_passes_through_and_loses_nothing(folder, job, bench):
     with pytest.raises(KeyboardInterrupt):
         done.extend(run(specs, lambda spec: run_cell(spec, bench), warn=pytest.fail))
     (kept,) = CellStore(job.records).cells("mine", "small")
-    assert kept.identity.case == "flips-a"
+    assert kept.record.case.name == "flips-a"
     calls = []
     with pytest.raises(KeyboardInterrupt):
         list(run(specs, lambda spec: calls.append(spec.case) or run_cell(spec, bench), warn=pytest.fail))
@@ -131,17 +131,42 @@ def test_an_interrupt_passes_through_and_loses_nothing(folder, job, bench):
     assert not list(job.records.rglob(".*"))
 
 
-def test_a_damaged_cell_is_warned_of_and_computed_again(folder, job, bench):
+@pytest.mark.parametrize("damage", ["torn", "noise", "empty", "other JSON", "folder", "private"])
+def test_a_damaged_cell_is_named_set_aside_and_computed_again(folder, job, bench, damage, monkeypatch):
     specs = specs_of(folder, job, bench)
     compute_all(specs, bench)
-    path = CellStore(job.records).path("mine", "small", specs[0].identity.key)
-    path.write_bytes(path.read_bytes()[:-20])
+    store = CellStore(job.records)
+    path = store.path("mine", "small", specs[0].identity.key)
+    content = {"torn": path.read_bytes()[:-20], "noise": b"\x00\xff" * 50, "empty": b"", "other JSON": b"[1]"}
+    if damage == "folder":
+        path.unlink()
+        path.mkdir()
+    elif damage == "private":
+        # The superuser may read everything, so the system's refusal is played.
+        real = os.open
+
+        def refuse(name, *more, **options):
+            return real("/proc/nothing" if name == path else name, *more, **options)
+
+        monkeypatch.setattr("art_spiking.untrusted_files.os.open", refuse)
+    else:
+        path.write_bytes(content[damage])
     warnings: list[str] = []
     outcomes = compute_all(specs, bench, warnings)
+    monkeypatch.undo()
     assert [outcome.resumed for outcome in outcomes] == [False, True, True]
-    assert len(warnings) == 1
-    assert path.name in warnings[0]
-    assert not isinstance(next(iter(CellStore(job.records).cells("mine", "small"))), BrokenCell)
+    assert all(outcome.ok for outcome in outcomes)
+    aside = path.with_suffix(".broken-1")
+    (warning,) = warnings
+    assert str(path) in warning
+    assert f"set aside as {aside.name} and is computed again" in warning
+    assert aside.exists()
+    if damage in content:
+        assert aside.read_bytes() == content[damage]
+    assert all(isinstance(cell, Cell) for cell in store.cells("mine", "small"))
+    path.write_bytes(b"again")
+    compute_all(specs, bench, warnings)
+    assert path.with_suffix(".broken-2").read_bytes() == b"again"
 
 
 def test_a_full_disk_stops_the_run_and_keeps_what_is_finished(folder, job, bench):
@@ -156,7 +181,7 @@ def test_a_full_disk_stops_the_run_and_keeps_what_is_finished(folder, job, bench
     assert next(outcomes).ok
     with pytest.raises(CannotWrite):
         next(outcomes)
-    assert [cell.identity.case for cell in CellStore(job.records).cells("mine", "small")] == ["flips-a"]
+    assert [cell.record.case.name for cell in CellStore(job.records).cells("mine", "small")] == ["flips-a"]
 
 
 def test_a_model_that_cannot_be_prepared_costs_its_own_cells_only(folder, job, bench):
@@ -229,17 +254,14 @@ def test_cells_of_different_data_are_not_mixed(folder, job, bench):
     compute_all(specs, bench)
     store = CellStore(job.records)
     (cell, *_) = store.cells("mine", "small")
-    other = replace(
-        cell,
-        identity=replace(cell.identity, data="sha256:other"),
-        record=cell.record.model_copy(update={"wall_seconds": 99.0}),
-        finished="2999-01-01T00:00:00+00:00",
-    )
+    test = cell.record.test.model_copy(update={"digest": f"sha256:{'0' * 64}"})
+    record = cell.record.model_copy(update={"test": test, "wall_seconds": 99.0})
+    other = Cell(replace(cell.identity, result=record.key()), record, "2999-01-01T00:00:00+00:00")
     store.write("mine", "small", other)
     standing = standings([check_submission(folder, bench.names)], bench.names)
     (table,) = tables(standing, store, job.suite, pytest.fail)
     assert table.rows[0].rank == 1
-    assert table.rows[0].records[cell.identity.case] == cell.record
+    assert table.rows[0].records[cell.record.case.name] == cell.record
 
 
 @pytest.mark.slow

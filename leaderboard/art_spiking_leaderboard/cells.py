@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from art_spiking.errors import ArtSpikingError, InvalidInput
+from art_spiking.errors import ArtSpikingError, CannotWrite, InvalidInput, InvalidModel
 from art_spiking.files import write_atomically
 from art_spiking.records import Record
 from art_spiking.suites import digest_of
+from art_spiking.untrusted_files import open_regular
 
-CELL_VERSION = 1
+CELL_VERSION = 2
+MAX_CELL_BYTES = 64 * 1024 * 1024
 
 
 class BrokenCell(ArtSpikingError, ValueError):
@@ -25,33 +27,24 @@ class BrokenCell(ArtSpikingError, ValueError):
 class CellIdentity:
     """All that the result of a cell depends on; its hash is the cell's key.
 
-    `model` is a digest of graph, weights, semantics, readout and defences. `attack` holds name, provider
-    with version, parameters and target; `threat` and `control` likewise. `shard` is (index, of how many).
+    Attributes:
+        result: the key that the record has for what decides its result: model, suite, case and data.
+        providers: name -> distribution and version, of the attack, the control and the threat model.
+        shard: (index, of how many).
+        dtype, device_class: what it was computed in, and on.
     """
 
-    suite: str
-    case: str
-    data: str
-    model: str
-    attack: Mapping[str, Any]
-    threat: Mapping[str, Any]
-    control: Mapping[str, Any] | None
-    seed: int
+    result: str
+    providers: Mapping[str, str | None]
     shard: tuple[int, int] = (0, 1)
     dtype: str = "float32"
     device_class: str = "cpu"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data; a mapping inside is copied."""
+        """Plain data; the mapping is copied."""
         return {
-            "suite": self.suite,
-            "case": self.case,
-            "data": self.data,
-            "model": self.model,
-            "attack": dict(self.attack),
-            "threat": dict(self.threat),
-            "control": None if self.control is None else dict(self.control),
-            "seed": self.seed,
+            "result": self.result,
+            "providers": dict(self.providers),
             "shard": list(self.shard),
             "dtype": self.dtype,
             "device_class": self.device_class,
@@ -67,11 +60,6 @@ class CellIdentity:
         """64 hexadecimal digits."""
         return digest_of(self.to_dict()).removeprefix("sha256:")
 
-    @property
-    def context(self) -> tuple[str, str, str, str]:
-        """What the cells behind one row must share: suite, data, dtype and device class."""
-        return (self.suite, self.data, self.dtype, self.device_class)
-
 
 @dataclass(frozen=True)
 class Cell:
@@ -80,6 +68,13 @@ class Cell:
     identity: CellIdentity
     record: Record
     finished: str
+
+    @property
+    def context(self) -> tuple[str, ...]:
+        """What the cells behind one row must share: suite, data, dtype and device class."""
+        record, identity = self.record, self.identity
+        data = (record.craft.digest, record.test.digest)
+        return (record.suite.digest, *data, identity.dtype, identity.device_class)
 
     def to_json(self) -> str:
         """What the file holds; the hash of the record lets a reader see that nothing was altered."""
@@ -109,14 +104,28 @@ class CellStore:
         """The finished cell of that key, or None.
 
         Raises:
-            BrokenCell: a file is there and is not a whole, unaltered cell.
+            BrokenCell: something is there and is not a whole, unaltered cell.
         """
         path = self.path(model, suite, key)
+        return _read(path) if path.exists() or path.is_symlink() else None
+
+    def set_aside(self, model: str, suite: str, key: str) -> Path:
+        """Renames what is in the place of a cell, so that it can be looked at and is in nobody's way.
+
+        Raises:
+            CannotWrite: the folder cannot be changed.
+        """
+        path = self.path(model, suite, key)
+        number = 1
+        while (aside := path.with_suffix(f".broken-{number}")).exists():
+            number += 1
         try:
-            content = path.read_bytes()
-        except FileNotFoundError:
-            return None
-        return _parse(content, path)
+            path.rename(aside)
+        except OSError as error:
+            raise CannotWrite(
+                f"cannot move {path} out of the way", found=error.strerror, remedy="remove it yourself"
+            ) from error
+        return aside
 
     def write(self, model: str, suite: str, cell: Cell) -> Path:
         """Writes a cell so that it is whole or absent, whatever happens meanwhile.
@@ -132,7 +141,7 @@ class CellStore:
         """Every cell of a model and suite, by key; a broken one is yielded as its error."""
         for path in sorted((self.root / model / suite).glob("*.json")):
             try:
-                yield _parse(path.read_bytes(), path)
+                yield _read(path)
             except BrokenCell as error:
                 yield error
 
@@ -140,6 +149,16 @@ class CellStore:
         """The suites that have cells of a model."""
         folder = self.root / model
         return sorted(entry.name for entry in folder.iterdir() if entry.is_dir()) if folder.is_dir() else []
+
+
+def _read(path: Path) -> Cell:
+    try:
+        with open_regular(path, MAX_CELL_BYTES) as file:
+            content = file.read(MAX_CELL_BYTES + 1)
+    except (InvalidModel, OSError) as error:
+        found = error.found if isinstance(error, InvalidModel) else error.strerror
+        raise BrokenCell(f"{path} is not a whole cell", found=found) from error
+    return _parse(content, path)
 
 
 def _parse(content: bytes, path: Path) -> Cell:
@@ -155,11 +174,15 @@ def _parse(content: bytes, path: Path) -> Cell:
     try:
         identity = CellIdentity.from_dict(values["identity"])
         stated = (values["key"], values["record_sha256"])
-        same = stated == (identity.key, digest_of(values["record"])) and path.stem == identity.key
-        if not same:
+        if stated != (identity.key, digest_of(values["record"])) or path.stem != identity.key:
             raise broken("its content does not have the hash it states")
-        return Cell(identity, Record.from_json(json.dumps(values["record"])), str(values["finished"]))
+        record = Record.from_json(json.dumps(values["record"]))
+        if record.key() != identity.result:
+            raise broken("the record of another cell")
+        return Cell(identity, record, str(values["finished"]))
     except InvalidInput as error:
         raise broken(str(error)) from error
-    except (KeyError, TypeError) as error:
-        raise broken("parts are missing") from error
+    except BrokenCell:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise broken("parts are missing, or of another kind") from error

@@ -16,11 +16,12 @@ from art_spiking.evaluate import (
     Setting,
     Splits,
     evaluate_case,
+    identify_data,
     identify_model,
     kinds_in,
     prepare,
 )
-from art_spiking.records import ModelIdentity, Record
+from art_spiking.records import DataIdentity, ModelIdentity, Record, SuiteIdentity, cell_key
 from art_spiking.suites import Case, Suite, digest_of
 from art_spiking_leaderboard.cells import BrokenCell, Cell, CellIdentity, CellStore
 from art_spiking_leaderboard.check import (
@@ -87,11 +88,11 @@ class Workbench:
         """Looks up every installed plugin, unless told where to look names up."""
         self.names = Names.installed() if names is None else names
         self.providers = Providers.installed() if providers is None else providers
-        self._splits: dict[tuple[Any, ...], tuple[Splits, str]] = {}
-        self._setting: tuple[tuple[str, ...], Setting] | None = None
+        self._splits: dict[tuple[Any, ...], Splits] = {}
+        self._setting: tuple[tuple[str, str], Setting] | None = None
 
-    def splits(self, data: Data, job: Job) -> tuple[Splits, str]:
-        """The samples that a suite takes, and their digest."""
+    def splits(self, data: Data, job: Job) -> Splits:
+        """The samples that a suite takes."""
         key = (data, job.data_dir, job.suite.craft, job.suite.test)
         if key not in self._splits:
 
@@ -107,9 +108,9 @@ class Workbench:
                     datasets=self.names.datasets,
                 )
 
-            splits = Splits(craft=load("train", job.suite.craft), test=load("test", job.suite.test))
-            digest = digest_of({"craft": splits.craft.digest(), "test": splits.test.digest()})
-            self._splits[key] = (splits, digest)
+            self._splits[key] = Splits(
+                craft=load("train", job.suite.craft), test=load("test", job.suite.test)
+            )
         return self._splits[key]
 
     def setting(self, spec: CellSpec) -> Setting:
@@ -119,30 +120,33 @@ class Workbench:
             InvalidInput: the submission or its data is not what the cell was planned for.
             InvalidModel: the model returns NaN.
         """
-        identity = spec.identity
-        key = (str(spec.folder), identity.suite, identity.model, identity.data)
-        if self._setting is None or self._setting[0] != key:
-            submission = check_submission(spec.folder, self.names)
-            classifier = build_classifier(submission, self.names)
-            if submission.manifest is None:
-                raise TypeError("a classifier was built without a manifest")
-            splits, data = self.splits(submission.manifest.data, spec.job)
-            model = model_digest(identify_model(classifier, spec.model))
-            if (spec.job.suite.digest(), model, data) != (identity.suite, identity.model, identity.data):
-                raise InvalidInput(
-                    f"the files or the data of {spec.model} changed since the run was planned",
-                    remedy="run the same command again",
-                )
-            setting = prepare(
-                classifier,
-                splits,
-                spec.job.suite,
-                name=spec.model,
-                providers=self.providers,
-                command=spec.job.command,
+        suite, case = spec.job.suite, spec.job.suite.case(spec.case)
+        key = (str(spec.folder), suite.digest())
+        if self._setting is not None and self._setting[0] == key:
+            kept = self._setting[1]
+            if cell_key(kept.model, kept.suite, case, (kept.craft, kept.test)) == spec.identity.result:
+                return kept
+        submission = check_submission(spec.folder, self.names)
+        classifier = build_classifier(submission, self.names)
+        if submission.manifest is None:
+            raise TypeError("a classifier was built without a manifest")
+        splits = self.splits(submission.manifest.data, spec.job)
+        model = identify_model(classifier, spec.model)
+        if cell_key(model, _suite_identity(suite), case, _data_identity(splits)) != spec.identity.result:
+            raise InvalidInput(
+                f"the files or the data of {spec.model} changed since the run was planned",
+                remedy="run the same command again",
             )
-            self._setting = (key, setting)
-        return self._setting[1]
+        setting = prepare(
+            classifier,
+            splits,
+            suite,
+            name=spec.model,
+            providers=self.providers,
+            command=spec.job.command,
+        )
+        self._setting = (key, setting)
+        return setting
 
 
 def plan(submission: Submission, job: Job, workbench: Workbench) -> list[CellSpec]:
@@ -153,12 +157,13 @@ def plan(submission: Submission, job: Job, workbench: Workbench) -> list[CellSpe
     """
     if submission.manifest is None:
         return []
-    _, data = workbench.splits(submission.manifest.data, job)
-    model = model_digest(model_identity(submission, workbench.names))
-    return [
-        CellSpec(job, submission.folder, case.name, _identity(case, job.suite, data, model, workbench))
-        for case in job.suite.cases
-    ]
+    data = _data_identity(workbench.splits(submission.manifest.data, job))
+    model, suite = model_identity(submission, workbench.names), _suite_identity(job.suite)
+
+    def identity(case: Case) -> CellIdentity:
+        return CellIdentity(cell_key(model, suite, case, data), _providers_of(case, workbench.providers))
+
+    return [CellSpec(job, submission.folder, case.name, identity(case)) for case in job.suite.cases]
 
 
 def model_digest(identity: ModelIdentity) -> str:
@@ -167,12 +172,17 @@ def model_digest(identity: ModelIdentity) -> str:
 
 
 def finished_cell(spec: CellSpec, warn: Callable[[str], object]) -> Cell | None:
-    """The cell's result where it is there already; a broken file is warned of and counts as absent."""
+    """The cell's result where it is there already; a broken file is set aside, and counts as absent.
+
+    Raises:
+        CannotWrite: a broken file cannot be moved.
+    """
     store = CellStore(spec.job.records)
+    place = (spec.model, spec.job.suite.name, spec.identity.key)
     try:
-        cell = store.read(spec.model, spec.job.suite.name, spec.identity.key)
+        cell = store.read(*place)
     except BrokenCell as error:
-        warn(f"{error}; it is computed again")
+        warn(f"{error}; it was set aside as {store.set_aside(*place).name} and is computed again")
         return None
     return cell if cell is not None and cell.record.status in _FINISHED else None
 
@@ -238,26 +248,20 @@ def run(
             yield Outcome(spec, None, failed[spec.model])
 
 
-def _identity(case: Case, suite: Suite, data: str, model: str, workbench: Workbench) -> CellIdentity:
-    attacks, threats = workbench.providers.attacks, workbench.providers.threats
+def _suite_identity(suite: Suite) -> SuiteIdentity:
+    return SuiteIdentity(name=suite.name, version=suite.version, digest=suite.digest())
 
-    def attack(name: str, parameters: dict[str, Any]) -> dict[str, Any]:
-        provider = attacks[name].provider if name in attacks else None
-        return {"name": name, "provider": provider, "parameters": parameters}
 
-    kinds = sorted(set(kinds_in(case.threat)))
-    providers = {kind: threats[kind].provider if kind in threats else None for kind in kinds}
-    control = case.control
-    return CellIdentity(
-        suite=suite.digest(),
-        case=case.name,
-        data=data,
-        model=model,
-        attack={**attack(case.attack, case.parameters), "target": case.target},
-        threat={"form": case.threat, "providers": providers},
-        control=None if control is None else attack(control.attack, control.parameters),
-        seed=case.seed,
-    )
+def _data_identity(splits: Splits) -> tuple[DataIdentity, DataIdentity]:
+    return identify_data(splits.craft), identify_data(splits.test)
+
+
+def _providers_of(case: Case, providers: Providers) -> dict[str, str | None]:
+    """Who provides what a case names, with versions; None for what nobody does."""
+    attacks = [case.attack] if case.control is None else [case.attack, case.control.attack]
+    wanted = [("attack", name, providers.attacks) for name in attacks]
+    wanted += [("threat", kind, providers.threats) for kind in sorted(set(kinds_in(case.threat)))]
+    return {f"{what} {name}": known[name].provider if name in known else None for what, name, known in wanted}
 
 
 def _telling_sample(record: Record) -> int:

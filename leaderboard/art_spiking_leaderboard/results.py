@@ -53,7 +53,7 @@ def tables(
         if manifest is None:
             continue
         cells = current_cells(entry, store, suite, warn)
-        records = {cell.identity.case: cell.record for cell in cells}
+        records = {cell.record.case.name: cell.record for cell in cells}
         claimed = manifest.training.claimed_clean_accuracy
         by_data.setdefault(manifest.data.name, []).append(
             Entrant(manifest.name, manifest.data.name, claimed, records)
@@ -69,18 +69,18 @@ def current_cells(
     Cells of earlier weights, of another version of the suite or of other data stay on disk and are passed by.
     Where several sets fit, the one with most cases counts, and of equals the latest.
     """
-    sets: dict[tuple[str, str, str, str], dict[str, Cell]] = {}
+    sets: dict[tuple[str, ...], dict[str, Cell]] = {}
     for cell in store.cells(entry.submission.name, suite.name):
         if isinstance(cell, BrokenCell):
             warn(f"{cell}; it is left out")
             continue
-        identity = cell.identity
-        if identity.model != entry.digest or identity.suite != suite.digest():
+        record = cell.record
+        if model_digest(record.model) != entry.digest or record.suite.digest != suite.digest():
             continue
-        cases = sets.setdefault(identity.context, {})
-        known = cases.get(identity.case)
+        cases = sets.setdefault(cell.context, {})
+        known = cases.get(record.case.name)
         if known is None or cell.finished > known.finished:
-            cases[identity.case] = cell
+            cases[record.case.name] = cell
     if not sets:
         return []
     best = max(sets.values(), key=lambda cases: (len(cases), max(c.finished for c in cases.values())))
