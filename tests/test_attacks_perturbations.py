@@ -115,6 +115,38 @@ def test_batches_of_another_shape_are_refused():
         patch(location=(6, 0)).apply(np.zeros((1, *samples.SHAPE), np.float32))
 
 
+@pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy], ids=["array", "tensor"])
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [(np.nan, "finite"), (np.inf, "finite"), (0.5, "whole number"), (-1.0, "negative")],
+)
+def test_what_no_sensor_emits_is_refused(kind, value, message):
+    x = samples.recordings(3)
+    x[1, 2, 0, 4, 5] = value
+    for perturbation in (mask({HERE: 1.0}), patch()):
+        with pytest.raises(InvalidInput, match=rf"{message}.*\(1, 2, 0, 4, 5\)|\(1, 2, .*{message}"):
+            perturbation.apply(kind(x))
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy], ids=["array", "tensor"])
+def test_batches_of_no_sample_are_refused(kind):
+    for shape in ((0, *samples.SHAPE), ()):
+        with pytest.raises(InvalidInput):
+            patch().apply(kind(np.zeros(shape, np.float32)))
+
+
+def test_tensors_of_another_kind_are_refused():
+    for dtype in (torch.bool, torch.complex64):
+        with pytest.raises(InvalidInput, match="does not hold counts"):
+            patch().apply(torch.from_numpy(samples.recordings(1)).to(dtype))
+
+
+@pytest.mark.parametrize("seed", ["a", 1.5, -1, None, True, 2**63])
+def test_a_seed_is_a_whole_number(seed):
+    with pytest.raises(InvalidInput, match="seed does not fit"):
+        patch().apply(samples.recordings(1), seed=seed)
+
+
 def test_fields_that_do_not_fit_are_refused():
     good = np.zeros(samples.SHAPE, np.float32)
     for options in (
@@ -197,6 +229,13 @@ def test_files_that_are_no_perturbation_are_refused(tmp_path):
         rewritten(path, change)
         with pytest.raises((InvalidInput, LookupError)):
             Perturbation.load(path)
+
+
+def test_a_header_of_brackets_is_refused(tmp_path):
+    path = tmp_path / "perturbation.npz"
+    np.savez(path, header=np.array("[" * 100_000))
+    with pytest.raises(InvalidInput, match=r"damaged.*perturbation.npz.*brackets"):
+        Perturbation.load(path)
 
 
 def test_pickled_objects_in_a_file_are_never_loaded(tmp_path):

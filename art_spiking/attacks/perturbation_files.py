@@ -64,6 +64,10 @@ def read_perturbation(path: Path) -> tuple[str, Arrays, dict[str, Any]]:
         header = json.loads(str(arrays.pop(_HEADER)))
     except InvalidInput:
         raise
+    except RecursionError as error:
+        raise InvalidInput(
+            "the perturbation file is damaged", asked=path, found="a header of brackets within brackets"
+        ) from error
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, MemoryError) as error:
         raise InvalidInput(
             "the perturbation file is damaged", asked=path, found=f"{type(error).__name__}: {error}"

@@ -71,12 +71,14 @@ class Perturbation(ABC):
             The same kind of batch, float32 for arrays; exactly whole counts.
 
         Raises:
-            InvalidInput: no spike tensor, or of a shape that the perturbation was not made for.
+            InvalidInput: no spike tensor, or of a shape that the perturbation was not made for; or no seed.
         """
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**63:
+            raise InvalidInput("seed does not fit", asked=repr(seed), accepted="a whole number of 0 or more")
         if isinstance(x, Tensor):
-            return self._apply(x.detach(), seed).to(x.dtype)
+            return self._apply(_checked_counts(x.detach()), int(seed)).to(x.dtype)
         clean = torch.from_numpy(validate_spike_tensor(x, binary=False))
-        return self._apply(clean, seed).numpy()
+        return self._apply(clean, int(seed)).numpy()
 
     @torch.no_grad()
     def _apply(self, x: Tensor, seed: int) -> Tensor:
@@ -305,6 +307,15 @@ def _check_batch(found: tuple[int, ...], expected: tuple[int, ...], what: str) -
             accepted=f"(N, {', '.join(map(str, expected))})",
             remedy="bin the events on the grid that it was fitted on",
         )
+
+
+def _checked_counts(x: Tensor) -> Tensor:
+    """The tensor, checked where it lies: attacks apply what they fit in every epoch."""
+    if x.dtype == torch.bool or x.is_complex():
+        raise InvalidInput("the batch does not hold counts", found=x.dtype, accepted="float32 event counts")
+    if x.ndim == 0 or x.numel() == 0 or not bool(((x >= 0) & (x == x.floor()) & x.isfinite()).all()):
+        validate_spike_tensor(x, binary=False)  # its errors name the entry
+    return x
 
 
 def _checked_values(name: str, values: npt.ArrayLike, *, binary: bool) -> Values:
