@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import json
 import math
 import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +18,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from art_spiking.errors import ArtSpikingError, InvalidInput, InvalidModel
+from art_spiking.errors import ArtSpikingError, CannotWrite, InvalidInput, InvalidModel
 from art_spiking.files import write_atomically
 from art_spiking.graph_checks import MAX_NODES
 from art_spiking.graphs import GraphSpec, ModelProblem, ModelProblems, NodeSpec, graph_problems
@@ -185,10 +188,10 @@ def inspect_model(folder: str | os.PathLike[str]) -> ModelReport:
 
 
 def write_model(stored: StoredModel, folder: str | os.PathLike[str]) -> None:
-    """Writes the two files, each whole or not at all.
+    """Writes the two files, or neither; a folder that was there is left as it was when it fails.
 
     Raises:
-        CannotWrite: A full disk, or no permission.
+        CannotWrite: A full disk, or no permission; its cause is the system's error.
     """
     arrays = {f"{n}.{k}": a for n, node in stored.graph.nodes.items() for k, a in node.arrays.items()}
     weights = write_arrays(arrays)
@@ -202,9 +205,34 @@ def write_model(stored: StoredModel, folder: str | os.PathLike[str]) -> None:
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
     }
     text = json.dumps(graph, indent=1, sort_keys=True, allow_nan=False) + "\n"
-    # The hash in graph.json, written last, tells a reader when only one of the two was replaced.
-    write_atomically(Path(folder) / WEIGHTS_FILE, weights)
-    write_atomically(Path(folder) / GRAPH_FILE, text.encode())
+    # The hash in graph.json, put in place last, tells a reader when only one of the two was replaced.
+    _write_together(Path(folder), {WEIGHTS_FILE: weights, GRAPH_FILE: text.encode()})
+
+
+def _write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Writes all files beside their places before any is put in place: a full disk leaves nothing behind."""
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    place = folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".model.") as beside:
+            for name, content in contents.items():
+                place = folder / name
+                if place.exists() and not place.is_file():
+                    raise FileExistsError(errno.EEXIST, "there is something else than a file")
+                write_atomically(Path(beside) / name, content)
+            for name in contents:
+                place = folder / name
+                (Path(beside) / name).replace(place)
+    except OSError as error:
+        cause = error.__cause__ if isinstance(error, CannotWrite) else error
+        found = error.found if isinstance(error, CannotWrite) else error.strerror
+        remedy = error.remedy if isinstance(error, CannotWrite) else "choose a place you may write to"
+        raise CannotWrite(f"cannot write {place}", found=found, remedy=remedy) from cause
+    finally:
+        for folder_made in made:  # goes where it stayed empty
+            with contextlib.suppress(OSError):
+                folder_made.rmdir()
 
 
 class _Strict(BaseModel):

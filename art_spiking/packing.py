@@ -3,17 +3,19 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from art_spiking.errors import ArtSpikingError, InvalidInput, InvalidModel, UnknownName
+from art_spiking.errors import ArtSpikingError, CannotWrite, InvalidInput, InvalidModel, UnknownName
 
 if TYPE_CHECKING:
     from art_spiking.model_files import StoredModel
 
-_REFUSED = 3
+_USAGE, _REFUSED, _INTERRUPTED = 2, 3, 75
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @click.command("pack", short_help="Turn a .nir file into the data files of a submission.")
@@ -67,7 +69,8 @@ def pack(
 
     Example: art-spiking pack cnn.nir --out cnn --semantics sinabs --dt-us 10000 --steps 31
 
-    Exit codes: 0 written, 2 wrong usage, 3 not a model that can be run.
+    Exit codes: 0 written, 2 wrong usage or a place that cannot be written, 3 not a model that can be
+    run, 75 no room on the disk. What fails leaves nothing behind.
     """
     from art_spiking.model_files import GRAPH_FILE, WEIGHTS_FILE, write_model
 
@@ -81,6 +84,10 @@ def pack(
         stored = _stored(model, {"semantics": semantics, "dt_us": dt_us, "steps": steps})
         digest = stored.network().digest()
         write_model(stored, folder)
+    except CannotWrite as error:
+        click.echo(f"Error: {error}", err=True)
+        full = isinstance(error.__cause__, OSError) and error.__cause__.errno in _NO_ROOM
+        context.exit(_INTERRUPTED if full else _USAGE)
     except ArtSpikingError as error:
         click.echo(f"Error: {error}", err=True)
         context.exit(_REFUSED)

@@ -3,6 +3,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import resource
+import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nir
@@ -99,6 +106,62 @@ def test_wrong_usage(model, tmp_path, arguments, said):
     result = run(model, "--out", tmp_path / "m", *STATED, *arguments)
     assert result.exit_code == 2
     assert said in result.output
+
+
+@contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """The system writes no file beyond that size; it says EFBIG, as a full disk says ENOSPC."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.mark.parametrize(("size", "file"), [(100, "weights.safetensors"), (2400, "graph.json")])
+def test_a_full_disk_leaves_nothing(model, tmp_path, size, file):
+    folder = tmp_path / "new" / "m"
+    with room_for(size):
+        result = run(model, "--out", folder, *STATED)
+    assert result.exit_code == 75, result.output
+    assert result.stderr.startswith(f"Error: cannot write {folder / file}; found: no room left on the disk;")
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_full_disk_leaves_what_was_there(model, tmp_path):
+    assert run(model, "--out", tmp_path / "m", *STATED).exit_code == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / "m").iterdir()}
+    with room_for(2400):
+        result = run(model, "--out", tmp_path / "m", *STATED, "--semantics", "nir", "--overwrite")
+    assert result.exit_code == 75, result.output
+    assert {path.name: path.read_bytes() for path in (tmp_path / "m").iterdir()} == before
+
+
+@pytest.mark.parametrize("place", ["file", "file/below", "folder with a folder in it", "read-only"])
+def test_a_place_that_cannot_be_written_is_usage(model, tmp_path, place, monkeypatch):
+    out = tmp_path / place
+    (tmp_path / "file").write_text("precious")
+    if place == "read-only":
+        # The superuser may write everywhere, so the system's refusal is played.
+        monkeypatch.setattr(tempfile, "mkdtemp", refuse)
+    if place.startswith("folder"):
+        (out / "graph.json").mkdir(parents=True)
+    result = run(model, "--out", out, *STATED, "--overwrite")
+    assert result.exit_code == 2
+    assert "Traceback" not in result.output
+    assert "rror: " in result.stderr
+    assert (tmp_path / "file").read_text() == "precious"
+    left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*"))
+    folders = [place, f"{place}/graph.json"] if place.startswith("folder") else []
+    assert left == sorted(["file", "model.nir", *folders])
+
+
+def refuse(*_arguments, **_options):
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def test_a_model_that_cannot_be_run(tmp_path):
