@@ -5,6 +5,7 @@ from art_spiking.threats.base import Cost, Edits, EventThreat, ThreatModel, Viol
 from art_spiking.threats.edits import EventEdits
 from art_spiking.threats.forms import threat_from_dict
 from art_spiking.threats.linf import Linf
+from art_spiking.threats.retiming import Retiming
 from art_spiking.threats.rules import AllOf, PatchRegion, PixelRate
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Linf",
     "PatchRegion",
     "PixelRate",
+    "Retiming",
     "ThreatModel",
     "Violation",
     "threat_from_dict",

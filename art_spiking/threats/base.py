@@ -261,7 +261,7 @@ class EventThreat(ThreatModel):
             return [Violation(-1, "dtype", 0.0, 0.0, f"the batch holds {after.dtype}, not real numbers")]
         result = []
         for sample, (one_after, one_before) in enumerate(zip(after, before, strict=True)):
-            found = list(_malformed(one_after))
+            found = list(malformed(one_after))
             if not found:
                 shape = one_before.shape if one_before.ndim == 4 else (len(one_before), 1, 1, -1)
                 # Larger counts would not fit an int64; they are too large for any rule as it is.
@@ -291,7 +291,7 @@ def _with_all_axes(x: Tensor) -> Tensor:
     )
 
 
-def _malformed(sample: Array) -> Iterator[tuple[str, float, float, str]]:
+def malformed(sample: Array) -> Iterator[tuple[str, float, float, str]]:
     """What keeps an array from being counts at all."""
     values = sample.astype(np.float64)
     finite = np.isfinite(values)
