@@ -88,6 +88,16 @@ def art_spiking_register_suites(register: Register) -> None:
 
 
 @hookimpl
+def art_spiking_register_frameworks(register: Register) -> None:
+    """The spiking frameworks whose models can be wrapped and compiled."""
+    register(
+        "snntorch",
+        "art_spiking.frameworks.snntorch_adapter:SnnTorchAdapter",
+        "Models of snnTorch's neurons: stepped, or looping over time themselves.",
+    )
+
+
+@hookimpl
 def art_spiking_register_commands(register: Register) -> None:
     """The commands."""
     register("list", "art_spiking.cli:list_command", "List what is registered, and by which package.")

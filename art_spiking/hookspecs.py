@@ -58,9 +58,14 @@ def art_spiking_register_suites(register: Register) -> None:
 
 
 @hookspec
+def art_spiking_register_frameworks(register: Register) -> None:
+    """Offers spiking frameworks: `factory() -> FrameworkAdapter`; importing it must not import the framework."""
+
+
+@hookspec
 def art_spiking_register_commands(register: Register) -> None:
     """Offers commands of the `art-spiking` program: each a `click.Command` or `click.Group`."""
 
 
-KINDS = ("attacks", "threats", "defences", "datasets", "suites", "commands")
+KINDS = ("attacks", "threats", "defences", "datasets", "suites", "frameworks", "commands")
 """What can be registered; the hook of a kind is `art_spiking_register_<kind>`."""

@@ -32,7 +32,7 @@ LAYERS: list[set[str]] = [
     {"nir_graphs"},
     {"building", "layers", "semantics_text"},
     {"network"},
-    {"model_files"},
+    {"model_files", "frameworks"},
     {"packing", "estimators"},
     {"attacks", "defences", "datasets", "metrics"},
     {"suites"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from art_spiking.estimators.inputs import (
 )
 from art_spiking.estimators.lifecycle import ManagedClassifier
 from art_spiking.estimators.module import Reset, SpikingModule, wrap_network
+from art_spiking.frameworks import FrameworkAdapter, FrameworkNetwork, Layout
 from art_spiking.network import SpikingNetwork
 
 if TYPE_CHECKING:
@@ -115,6 +116,39 @@ class SpikingClassifier(ManagedClassifier):
         self._layer_names = layer_names(module)
         module.network.requires_grad_(False)
         self._model.eval()
+
+    @classmethod
+    def wrap(
+        cls,
+        model: torch.nn.Module,
+        *,
+        framework: str | FrameworkAdapter | None = None,
+        layout: Layout | None = None,
+        input_shape: tuple[int, ...] | None = None,
+        nb_classes: int | None = None,
+        readout: str | None = None,
+        clip_values: tuple[Any, Any] | None = (0.0, 1.0),
+    ) -> Self:
+        """Returns the classifier of a spiking framework's model: its state, time axis and tuples are seen to.
+
+        For the constructor's other arguments pass it a `FrameworkNetwork`, as this does.
+
+        Args:
+            model: a module of snnTorch, or of a framework that a plugin brings.
+            framework: a name in `art-spiking list frameworks`; by default it is recognised.
+            layout: how the model takes a recording, in `frameworks.LAYOUTS`; by default the adapter tells.
+            input_shape: one sample, (T, C, H, W) or (T, F), whatever the model's own layout.
+            nb_classes: K; by default what the model returns.
+            readout: as in the constructor; one of the membrane needs a model returning (spikes, potential).
+            clip_values: as in the constructor.
+
+        Raises:
+            InvalidModel: no framework recognises the model, or its output does not fit the layout.
+            InvalidInput: a shape, layout, class count or readout that does not fit.
+            MissingDependency: the framework, or the plugin for it, is not installed.
+        """
+        network = FrameworkNetwork(model, framework, layout=layout)
+        return cls(network, None, input_shape, nb_classes, readout=readout, clip_values=clip_values)
 
     # -- what it is made of ------------------------------------------------------------------------------
 

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: MIT
+"""Models of spiking frameworks: snnTorch here, others by plugins; run as they are, or compiled."""
+
+from art_spiking.frameworks.adapters import (
+    FrameworkAdapter,
+    Inexpressible,
+    Layout,
+    NeuronPlan,
+    node_value,
+)
+from art_spiking.frameworks.compiling import NotCompiled, compile_network
+from art_spiking.frameworks.lookup import FrameworkWarning, check_installed, framework_adapter
+from art_spiking.frameworks.running import LAYOUTS, FrameworkNetwork
+from art_spiking.frameworks.spikes import SurrogateSpike, replaced
+
+__all__ = [
+    "LAYOUTS",
+    "FrameworkAdapter",
+    "FrameworkNetwork",
+    "FrameworkWarning",
+    "Inexpressible",
+    "Layout",
+    "NeuronPlan",
+    "NotCompiled",
+    "SurrogateSpike",
+    "check_installed",
+    "compile_network",
+    "framework_adapter",
+    "node_value",
+    "replaced",
+]

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: MIT
+"""Follows one step through a model: which layers it calls, one on the output of another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from art_spiking.frameworks.adapters import Inexpressible
+from art_spiking.frameworks.running import FrameworkNetwork
+
+# Samples in the trace: any number but one, so that (T, N, ...) and (N, ...) look different at T = 1.
+_SAMPLES = 3
+
+
+@dataclass(frozen=True)
+class TracedLayer:
+    """One call of a layer.
+
+    Attributes:
+        name: The layer's name in the model.
+        module: The layer.
+        shape: What came in, of one sample in one step.
+        output: What came out, likewise.
+        batch_axes: Axes before those of a sample: 1, or 2 where the layer takes all steps at once.
+        reshaped_from: What the layer before put out, if its axes were merged in between, outside any layer.
+    """
+
+    name: str
+    module: nn.Module
+    shape: tuple[int, ...]
+    output: tuple[int, ...]
+    batch_axes: int
+    reshaped_from: tuple[int, ...] | None
+
+
+@dataclass
+class _Call:
+    name: str
+    module: nn.Module
+    given: Tensor
+    returned: Tensor
+
+
+def follow(network: FrameworkNetwork, x: Tensor) -> list[TracedLayer]:
+    """The layers of a model that is a chain, in the order of the computation.
+
+    The model is run on one step of x (N, T, *F). A layer belongs to the chain if it was given what the one
+    before returned, in the same memory; views that merge axes (`flatten`, `view`) are seen, other functions
+    between layers are not, and end the chain.
+
+    Raises:
+        Inexpressible: It is no chain; `what` says from where on.
+    """
+    frames = x[:1, :1].expand(_SAMPLES, *([-1] * (x.dim() - 1))).clone()
+    calls = _calls(network, frames)
+    names = [call.name for call in calls]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise Inexpressible(f"layer '{twice[0]}' is called {names.count(twice[0])} times in one step")
+    before, layers = frames[:, 0], []
+    what = "the input"
+    for call in calls:
+        if not _same_memory(before, call.given):
+            raise Inexpressible(
+                f"layer '{call.name}' is not given what {what} puts out: a function, a branch or a second "
+                "input stands between them"
+            )
+        shape, last, output = (_one_sample(value) for value in (call.given, before, call.returned))
+        axes = call.given.dim() - len(shape)
+        reshaped_from = None if shape == last else last
+        layers.append(TracedLayer(call.name, call.module, shape, output, axes, reshaped_from))
+        before, what = call.returned, f"layer '{call.name}'"
+    if not layers:
+        raise Inexpressible("the model calls no layer")
+    return layers
+
+
+def _calls(network: FrameworkNetwork, frames: Tensor) -> list[_Call]:
+    """Every call of an innermost module; the framework's neurons count as such whatever they hold."""
+    neurons = network.adapter.neurons(network.model)
+    inside = {id(part) for layer in neurons.values() for part in layer.modules() if part is not layer}
+    called: list[_Call] = []
+
+    def keep(name: str) -> Any:
+        def hook(module: nn.Module, arguments: Any, output: Any) -> None:
+            returned = network.adapter.split(output)[0]
+            if arguments and isinstance(arguments[0], Tensor) and isinstance(returned, Tensor):
+                called.append(_Call(name, module, arguments[0], returned))
+
+        return hook
+
+    watched = dict(neurons)
+    taken = {id(layer) for layer in neurons.values()} | inside
+    for name, module in network.model.named_modules():
+        if id(module) not in taken and not any(True for _ in module.children()):
+            watched[name or type(module).__name__] = module
+    handles = [module.register_forward_hook(keep(name)) for name, module in watched.items()]
+    try:
+        with torch.no_grad():
+            network(frames)
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+        raise Inexpressible(f"the model does not run on a single step: {error}") from error
+    finally:
+        for handle in handles:
+            handle.remove()
+    return called
+
+
+def _same_memory(first: Tensor, second: Tensor) -> bool:
+    """Whether two tensors are the same numbers in the same place, whatever their axes."""
+    if first.numel() != second.numel():
+        return False
+    same_place = first.data_ptr() == second.data_ptr()
+    return same_place and bool(torch.equal(first.reshape(-1), second.reshape(-1)))
+
+
+def _one_sample(value: Tensor) -> tuple[int, ...]:
+    """The shape of one sample in one step: without (N,), or (T, N) with T = 1."""
+    axes = 1 if value.shape[0] == _SAMPLES else 2
+    return tuple(value.shape[axes:])

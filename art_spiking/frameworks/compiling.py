@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: MIT
+"""Turns a framework's model into a fused SpikingNetwork, if its spikes are shown to be the same."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import warnings
+from collections.abc import Collection
+
+import torch
+from torch import Tensor, nn
+
+from art_spiking.errors import InvalidInput, InvalidModel
+from art_spiking.frameworks.adapters import FrameworkAdapter, Inexpressible, Layout
+from art_spiking.frameworks.chains import TracedLayer, follow
+from art_spiking.frameworks.lookup import FrameworkWarning
+from art_spiking.frameworks.running import FrameworkNetwork
+from art_spiking.frameworks.translation import merged_axes, node_of
+from art_spiking.graphs import GraphSpec, NodeSpec
+from art_spiking.network import SpikingNetwork
+from art_spiking.semantics import NeuronSemantics
+
+
+class NotCompiled(FrameworkWarning):
+    """The model runs stepwise, by its framework's own code; the message names the layer and the reason."""
+
+
+def compile_network(
+    model: nn.Module,
+    framework: str | FrameworkAdapter | None = None,
+    *,
+    probe: Tensor,
+    layout: Layout | None = None,
+    dt_us: float = 1000.0,
+) -> SpikingNetwork | FrameworkNetwork:
+    """Returns a fused network with the model's weights, if it puts out the same spikes on the probes.
+
+    The layers are followed through one step of the model, in evaluation mode; they must be a chain of
+    convolutions, full connections, average and sum poolings, flattening, batch normalisation and neurons that
+    graphs have, all neurons under one semantics. The network made of them is compared with the framework's
+    own run, spike by spike and layer by layer, on the probes; a layer that stays silent on them proves
+    nothing. The weights are copied; the model is left as it was.
+
+    Args:
+        model: The framework's model.
+        framework: As in `FrameworkNetwork`.
+        probe: Recordings (N, T, *F) that make every layer fire; the proof is worth what they are.
+        layout: As in `FrameworkNetwork`.
+        dt_us: Length of a step in µs, by which the time constants of the graph are written. The frameworks
+            know decays per step alone: the spikes do not depend on it.
+
+    Returns:
+        A SpikingNetwork with the surrogate of the model's neurons, or, where there is none, the
+        FrameworkNetwork that runs the model itself.
+
+    Raises:
+        InvalidModel: No framework recognises the model, or it does not run on the probes.
+        InvalidInput: The probes do not fit.
+
+    Warns:
+        NotCompiled: What keeps it from being a SpikingNetwork.
+        FrameworkWarning: The neurons' surrogate has no counterpart here; the network uses `Atan()`.
+    """
+    if not isinstance(probe, Tensor) or probe.dim() < 3 or 0 in probe.shape:
+        raise InvalidInput(
+            "the probe does not fit",
+            found=tuple(probe.shape) if isinstance(probe, Tensor) else type(probe).__name__,
+            accepted="recordings (N, T, C, H, W) or (N, T, F), one or more",
+        )
+    stepwise = FrameworkNetwork(model, framework, layout=layout)
+    training = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with torch.no_grad():
+            network = _fused(stepwise, probe, dt_us)
+            _prove(network, stepwise, probe)
+    except Inexpressible as error:
+        warnings.warn(
+            f"the model is not compiled and runs stepwise by {stepwise.adapter.name}: {error}",
+            NotCompiled,
+            stacklevel=2,
+        )
+        return stepwise
+    finally:
+        for module, mode in training.items():
+            module.training = mode
+    surrogate = stepwise.surrogate
+    if surrogate is None:
+        warnings.warn(
+            f"the surrogates of the model's neurons have no counterpart, or differ; the network uses "
+            f"{network.surrogate}: with_surrogate chooses another",
+            FrameworkWarning,
+            stacklevel=2,
+        )
+        return network
+    return network.with_surrogate(surrogate)
+
+
+def _fused(stepwise: FrameworkNetwork, probe: Tensor, dt_us: float) -> SpikingNetwork:
+    """The network of the model's chain.
+
+    Raises:
+        Inexpressible: There is none.
+    """
+    layers = follow(stepwise, probe)
+    # The layers keep their names, by which the proof finds them.
+    own_names = {layer.name for layer in layers}
+    nodes = {_free(own_names, "input"): NodeSpec("Input", {"shape": tuple(probe.shape[2:])})}
+    semantics: dict[str, NeuronSemantics] = {}
+    sums_by_power = False
+    for layer in layers:
+        name = f"layer '{layer.name}'"
+        try:
+            if layer.reshaped_from is not None:
+                nodes[_free(own_names | set(nodes), f"{layer.name}-reshape")] = merged_axes(
+                    layer.reshaped_from, layer.shape
+                )
+            node = _node(stepwise, layer, dt_us, semantics)
+        except Inexpressible as error:
+            raise Inexpressible(f"{name} {error.what}") from error
+        if node is not None:
+            nodes[layer.name] = node
+        sums_by_power = sums_by_power or isinstance(layer.module, nn.LPPool2d)
+    chosen = dataclasses.replace(_common(semantics), pool_gradient="lp" if sums_by_power else "average")
+    nodes[_free(nodes, "output")] = NodeSpec("Output", {"shape": layers[-1].output})
+    try:
+        graph = GraphSpec(nodes, tuple(itertools.pairwise(nodes)))
+        network = SpikingNetwork(graph, semantics=chosen, dt_us=dt_us)
+    except (InvalidModel, InvalidInput) as error:
+        raise Inexpressible(str(error)) from error
+    like = next((t for t in stepwise.parameters() if t.is_floating_point()), torch.zeros(()))
+    return network.to(like.device, like.dtype)
+
+
+def _node(
+    stepwise: FrameworkNetwork, layer: TracedLayer, dt_us: float, semantics: dict[str, NeuronSemantics]
+) -> NodeSpec | None:
+    """The node of one layer; the semantics of neurons are noted by the layer's name."""
+    neurons = stepwise.adapter.neurons(stepwise.model)
+    if neurons.get(layer.name) is not layer.module:
+        return node_of(layer.module, layer.shape, batch_axes=layer.batch_axes)
+    plan = stepwise.adapter.plan(layer.module, layer.shape, dt_us)
+    semantics[layer.name] = plan.semantics
+    return plan.node
+
+
+def _common(semantics: dict[str, NeuronSemantics]) -> NeuronSemantics:
+    """The semantics of all neurons.
+
+    Raises:
+        Inexpressible: There are no neurons, or two semantics.
+    """
+    if not semantics:
+        raise Inexpressible("the model's chain holds no neurons")
+    first, *_ = semantics
+    for name, own in semantics.items():
+        if own != semantics[first]:
+            theirs, ours = semantics[first].to_dict(), own.to_dict()
+            differing = [
+                f"{key} {ours[key]!r} instead of {theirs[key]!r}" for key in ours if ours[key] != theirs[key]
+            ]
+            raise Inexpressible(
+                f"layer '{name}' has other semantics than layer '{first}' ({', '.join(differing)}), and a "
+                "network has one"
+            )
+    return semantics[first]
+
+
+def _free(taken: Collection[str], name: str) -> str:
+    """A name that is not taken, the given one if possible."""
+    return next(one for one in (name, *(f"{name}-{k}" for k in range(2, len(taken) + 3))) if one not in taken)
+
+
+def _prove(network: SpikingNetwork, stepwise: FrameworkNetwork, probe: Tensor) -> None:
+    """Compares the two networks on the probes.
+
+    Raises:
+        Inexpressible: A layer's spikes differ, or it has none; the first one is named.
+    """
+    own = stepwise.activity(probe)
+    fused = network.activity(probe)
+    for name, theirs in own.items():
+        ours = fused.get(name)
+        if ours is None or ours.shape != theirs.shape:
+            found = "nothing" if ours is None else tuple(ours.shape)
+            raise Inexpressible(f"layer '{name}' puts out {tuple(theirs.shape)}, the fused network {found}")
+        differs = ours != theirs
+        if bool(differs.any()):
+            sample, step = (int(k) for k in differs.nonzero()[0][:2])
+            raise Inexpressible(
+                f"layer '{name}' differs in {int(differs.sum())} of {differs.numel()} spikes on the probes, "
+                f"first at sample {sample}, step {step}"
+            )
+        if not bool(theirs.any()):
+            raise Inexpressible(
+                f"layer '{name}' stays silent on the probes, which proves nothing of the layers after it; "
+                "pass a probe on which it fires"
+            )
+    output, ours = stepwise(probe), network(probe)
+    if output.shape != ours.shape and output.dim() == 2:
+        ours = ours.sum(dim=1)  # the model counts the spikes itself
+    if output.shape != ours.shape or not bool((output == ours).all()):
+        raise Inexpressible(
+            "the model's output is not the spikes of its last layer, nor their sum over time: "
+            f"{tuple(output.shape)}, where the fused network puts out {tuple(network(probe).shape)}"
+        )

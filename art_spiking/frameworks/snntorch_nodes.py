@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: MIT
+"""snnTorch's neurons as nodes of a graph, with the semantics under which the two do the same arithmetic."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from art_spiking.frameworks.adapters import Inexpressible, NeuronPlan, node_value
+from art_spiking.graphs import NodeSpec
+from art_spiking.node_types import Array
+from art_spiking.semantics import NeuronSemantics
+
+_RESETS: dict[str, Any] = {"subtract": "subtract", "zero": "value", "none": "none"}
+# A time constant so long that a step's share of it is lost in float64: the potential does not decay.
+_ENDLESS = 2.0**60
+
+
+def plan_of(layer: nn.Module, shape: tuple[int, ...], dt_us: float) -> NeuronPlan:
+    """The node and semantics of a Leaky, Synaptic or Lapicque layer.
+
+    With decay b and dt the length of a step, Leaky is a LIF with tau = dt / (1 - b) and r = tau / dt, for
+    which an Euler step is u[t] = b v[t-1] + x[t]; Synaptic is a CubaLIF likewise. Lapicque's decay and gain
+    are computed as snnTorch does, in float32.
+
+    Raises:
+        Inexpressible: Another neuron, or an option that no node has.
+    """
+    import snntorch
+
+    options: Any = layer
+    kind = type(layer)
+    if kind not in (snntorch.Leaky, snntorch.Synaptic, snntorch.Lapicque):
+        recurrent = isinstance(layer, snntorch.RLeaky | snntorch.RSynaptic)
+        raise Inexpressible(
+            f"is {kind.__name__}, whose output comes back as input one step later"
+            if recurrent
+            else f"is {kind.__name__}, a neuron that graphs do not have"
+        )
+    _refuse_options(options)
+    delayed = bool(getattr(options, "reset_delay", True))
+    reset = _RESETS[options.reset_mechanism]
+    if kind is snntorch.Lapicque and reset == "value":
+        raise Inexpressible("is Lapicque with reset to zero, which also loses the input of the step after")
+    if kind is snntorch.Synaptic and reset == "value" and not delayed:
+        raise Inexpressible("resets to zero both at once and one step later (reset_delay=False)")
+    semantics = NeuronSemantics(reset=reset, fires="gt", integration="delayed-reset" if delayed else "euler")
+    step = dt_us * 1e-6
+    arrays: dict[str, Array] = {
+        "v_threshold": node_value(options.threshold, shape),
+        "v_reset": np.zeros(1),
+        "v_leak": np.zeros(1),
+    }
+    decay, gain = _membrane(options)
+    if kind is snntorch.Synaptic:
+        synapse = node_value(options.alpha.clamp(0, 1), shape)
+        arrays["tau_syn"], arrays["w_in"] = step / _share(synapse), 1 / _share(synapse)
+    tau = "tau_mem" if kind is snntorch.Synaptic else "tau"
+    membrane = node_value(decay, shape)
+    arrays[tau], arrays["r"] = step / _share(membrane), node_value(gain, shape) / _share(membrane)
+    full = {name: np.broadcast_to(value, shape).copy() for name, value in arrays.items()}
+    return NeuronPlan(NodeSpec("CubaLIF" if kind is snntorch.Synaptic else "LIF", {}, full), semantics)
+
+
+def _refuse_options(layer: Any) -> None:
+    if layer.inhibition:
+        raise Inexpressible("inhibits all but its strongest neuron (inhibition=True)")
+    if layer.state_quant:
+        raise Inexpressible("quantises its state (state_quant)")
+    if not bool((layer.graded_spikes_factor == 1).all()):
+        raise Inexpressible("scales its spikes (graded_spikes_factor is not 1)")
+    if not bool((layer.threshold > 0).all()):
+        raise Inexpressible("has a threshold that is not above 0")
+
+
+def _membrane(layer: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """Decay and gain of the membrane in one step, in the layer's own type."""
+    import snntorch
+
+    if not isinstance(layer, snntorch.Lapicque):
+        return layer.beta.clamp(0, 1), torch.ones(())
+    product = layer.R * layer.C
+    decay = 1 - layer.time_step / product
+    if bool((decay < 0).any()):
+        raise Inexpressible("has a time step longer than R * C, so that its potential changes sign by itself")
+    return decay, torch.as_tensor(layer.R * (1 / product) * layer.time_step)
+
+
+def _share(decay: Array) -> Array:
+    """Dt / tau of a decay per step."""
+    share: Array = np.maximum(1 - decay, 1 / _ENDLESS)
+    return share

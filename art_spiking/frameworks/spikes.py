@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: MIT
+"""A spike with a chosen derivative, put for a while in the place of a framework's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from art_spiking.surrogates import Surrogate
+
+
+class _Spike(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, surrogate: Surrogate, fires: str) -> Tensor:
+        ctx.save_for_backward(u)
+        ctx.surrogate = surrogate
+        return (u >= 0 if fires == "ge" else u > 0).to(u.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (u,) = ctx.saved_tensors
+        return gradients[0] * ctx.surrogate.derivative(u), None, None
+
+
+@dataclass(frozen=True)
+class SurrogateSpike:
+    """A callable from u = potential - threshold, of any shape, to spikes 0 or 1 of the same type.
+
+    Attributes:
+        surrogate: d spike / d u in the backward pass; its `through_reset` is the neuron's business.
+        fires: Whether u = 0 fires ("ge") or not ("gt").
+    """
+
+    surrogate: Surrogate
+    fires: Literal["ge", "gt"] = "gt"
+
+    def __call__(self, u: Tensor) -> Tensor:
+        """The spikes of u."""
+        spikes: Tensor = _Spike.apply(u, self.surrogate, self.fires)  # type: ignore[no-untyped-call]
+        return spikes
+
+
+@contextmanager
+def replaced(modules: Iterable[nn.Module], attribute: str, value: Any) -> Iterator[None]:
+    """Gives every module another `attribute` inside a `with` block; what was there comes back, always.
+
+    A submodule is replaced as well as a plain attribute, and neither is registered anew.
+    """
+    before: list[tuple[dict[str, Any], Any]] = []
+    try:
+        for module in modules:
+            submodules: dict[str, Any] = module._modules
+            home = submodules if attribute in submodules else module.__dict__
+            before.append((home, home[attribute]))
+            home[attribute] = value
+        yield
+    finally:
+        for home, own in before:
+            home[attribute] = own
