@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +15,7 @@ from art_spiking.errors import InvalidInput, InvalidModel
 from art_spiking.events import validate_spike_tensor
 from art_spiking.metrics import Classes, accuracy
 from art_spiking.records import Flag
+from art_spiking.surroundings import own_surroundings
 
 if TYPE_CHECKING:
     from art_spiking.estimators import SpikingClassifier
@@ -65,7 +64,7 @@ def zero_gradient_flag(estimator: SpikingClassifier, x: torch.Tensor, y: torch.T
     leave no doubt, and blinds none of them.
     """
     try:
-        with _seeded(0):
+        with own_surroundings(0):
             gradient, _ = copy.deepcopy(estimator).input_gradient(x, y, objective=soft_gap)
     except InvalidModel:
         share = 1.0
@@ -157,16 +156,8 @@ def _violation_flag(violations: list[Violation], rule: str, samples: int) -> Fla
 
 
 def _logits(estimator: SpikingClassifier, x: torch.Tensor, *, seed: int) -> torch.Tensor:
-    with _seeded(seed):
+    with own_surroundings(seed):
         return estimator.predict_torch(x, batch_size=len(x))
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Torch's generators in a given state, put back afterwards."""
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(seed)
-        yield
 
 
 def _difference(first: torch.Tensor, second: torch.Tensor) -> float:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Checks: each flag is raised by a model or attack that deserves it, and by no sound one."""
 
+import random
+
 import numpy as np
 import pytest
 import torch
@@ -122,6 +124,21 @@ def test_randomness_is_flagged():
     found = flags_of(Noisy())
     assert set(found) == {"non-deterministic"}
     assert found["non-deterministic"].value > 0
+
+
+class DrawsFromNumpy(Wrapped):
+    def forward(self, x):
+        return self.inner(x) + float(np.random.rand())  # noqa: NPY002 (that is what it is for)
+
+
+class DrawsFromPython(Wrapped):
+    def forward(self, x):
+        return self.inner(x) + random.random()
+
+
+@pytest.mark.parametrize("model", [DrawsFromNumpy, DrawsFromPython])
+def test_numbers_drawn_elsewhere_are_randomness_and_no_kept_state(model):
+    assert set(flags_of(model())) == {"non-deterministic"}
 
 
 def test_kept_state_is_flagged_and_a_reset_clears_it():

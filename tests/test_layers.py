@@ -16,7 +16,7 @@ LEADERBOARD = ROOT / "leaderboard" / "art_spiking_leaderboard"
 # unless they belong to one package. The registry reaches `builtin` by name at run time, not by import.
 LAYERS: list[set[str]] = [
     {"errors"},
-    {"hookspecs", "files", "memory", "compiling"},
+    {"hookspecs", "files", "memory", "compiling", "surroundings"},
     {"registry"},
     {"events"},
     {"threats", "figures"},

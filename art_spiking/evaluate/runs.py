@@ -5,11 +5,9 @@ from __future__ import annotations
 
 import copy
 import datetime
-import random
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +21,7 @@ from art_spiking.evaluate.settings import Providers, Setting, Splits, predict, p
 from art_spiking.evaluate.threats import build_threat, kinds_in
 from art_spiking.records import Costs, Failure, Flag, Provenance, Record
 from art_spiking.suites import Case, Suite
+from art_spiking.surroundings import own_surroundings
 
 if TYPE_CHECKING:
     from art_spiking.estimators import SpikingClassifier
@@ -149,7 +148,7 @@ def _run_attack(setting: Setting, asked: _Asked, case: Case) -> _Run:
     estimator = copy.deepcopy(setting.estimator)
     craft, test = setting.splits.craft, setting.splits.test
     start = time.perf_counter()
-    with _own_surroundings(asked.seed), estimator.counting() as count:
+    with own_surroundings(asked.seed), estimator.counting() as count:
         attack = factory(estimator, threat, **asked.parameters, seed=asked.seed)
         if getattr(attack, "universal", False):
             perturbation = attack.fit(craft.x.copy(), asked.classes(craft.y))
@@ -214,28 +213,6 @@ def _providers(setting: Setting, case: Case) -> dict[str, str]:
 def _device(estimator: SpikingClassifier) -> str:
     device = torch.device(estimator.device)
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-@contextmanager
-def _own_surroundings(seed: int) -> Iterator[None]:
-    """What is global in the libraries in a given state, put back afterwards whatever an attack did to it.
-
-    Seeded for models and attacks that draw from global generators; else one case could change the next.
-    """
-    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002 (it is put back)
-    gradients, dtype, threads = torch.is_grad_enabled(), torch.get_default_dtype(), torch.get_num_threads()
-    try:
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-            torch.manual_seed(seed)
-            np.random.seed(seed)  # noqa: NPY002 (for code that is not ours)
-            random.seed(seed)
-            yield
-    finally:
-        np.random.set_state(numpy_state)  # noqa: NPY002
-        random.setstate(python_state)
-        torch.set_grad_enabled(gradients)
-        torch.set_default_dtype(dtype)
-        torch.set_num_threads(threads)
 
 
 def _failure(error: BaseException) -> Failure:
