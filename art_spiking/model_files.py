@@ -174,8 +174,9 @@ def inspect_model(folder: str | os.PathLike[str]) -> ModelReport:
         steps=None if header is None else header.steps,
     )
     if graph is not None:
-        shapes, order = graph.shapes(), graph.chain()
-        report = replace(report, input_shape=shapes[order[0]], output_shape=shapes[order[-1]])
+        shapes = graph.shapes()
+        ends = {node.type: shapes[name] for name, node in graph.nodes.items()}
+        report = replace(report, input_shape=ends["Input"], output_shape=ends["Output"])
     if problems or graph is None or header is None or semantics is None:
         return replace(report, problems=tuple(problems))
     stored = StoredModel(graph, semantics, header.dt_us, header.steps)

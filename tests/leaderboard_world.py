@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import time
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,10 @@ def tiny_events(split, *, steps, dt_us, binary, data_dir=None, limit=None) -> Ev
 
 
 class Flips:
-    """Adds events in the first free cells; told to, it raises, is interrupted, or cheats."""
+    """Adds events in the first free cells; told to, it raises, is interrupted, cheats, or waits for a minute.
+
+    Told "wait FILE", it makes the file first, so that a test knows.
+    """
 
     universal = False
 
@@ -51,6 +55,9 @@ class Flips:
             raise ValueError("this attack is broken")
         if self.trouble == "interrupt":
             raise KeyboardInterrupt
+        if self.trouble and self.trouble.startswith("wait "):
+            Path(self.trouble.removeprefix("wait ")).touch()
+            time.sleep(60)
         x_adv = x.copy()
         for sample in x_adv:
             free = np.argwhere(sample == 0)[: self.threat.max_edits + 5 * (self.trouble == "cheat")]

@@ -7,6 +7,7 @@ import errno
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from art_spiking_leaderboard.cells import CellStore
 from art_spiking_leaderboard.check import check_submission
 from art_spiking_leaderboard.engine import Job, Outcome, plan, run_cell
 from art_spiking_leaderboard.engine import run as engine_run
+from art_spiking_leaderboard.origins import Origin
 from art_spiking_leaderboard.progress import Progress, progress
 from art_spiking_leaderboard.working import RunOptions, SiteOptions, run_all, write_site
 from leaderboard_world import names, suite, workbench, write_submission
@@ -74,6 +76,72 @@ def test_a_second_run_computes_nothing(options, capsys, monkeypatch):
     monkeypatch.setattr(working, "run_cell", pytest.fail)
     assert run_all(options, workbench()) == 0
     assert capsys.readouterr().out == first
+
+
+def test_cells_of_other_code_are_warned_of_in_one_line(options, capsys, monkeypatch):
+    versions = {"python": "3.11", "torch": "2.13.0"}
+    current = [Origin("a" * 40, versions)]
+    monkeypatch.setattr(working.Origin, "here", lambda: current[0])
+    run_all(options, workbench())
+    assert "warning" not in capsys.readouterr().err
+    store = CellStore(options.out)
+    cells = [cell for name in ("one", "two") for cell in store.cells(name, "small")]
+    origins = [Origin("a" * 40, versions)] * 2 + [Origin("b" * 40 + "-dirty", versions)] * 3
+    origins += [Origin("a" * 40, {**versions, "torch": "2.12.0"})]
+    for cell, origin, name in zip(cells, origins, ["one"] * 3 + ["two"] * 3, strict=True):
+        made = {"commit": origin.commit, "packages": dict(origin.packages)}
+        provenance = cell.record.provenance.model_copy(update=made)
+        record = cell.record.model_copy(update={"provenance": provenance})
+        store.write(name, "small", replace(cell, record=record))
+    assert run_all(options, workbench()) == 0
+    (warning,) = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    assert warning == (
+        "warning: 4 of 6 cells that were there already come from other code or packages than this run's: "
+        "1 by commit aaaaaaaaaaaa with torch 2.12.0, 3 by commit bbbbbbbbbbbb and changes to it; "
+        "here it is commit aaaaaaaaaaaa; to compute them anew, choose a fresh --out"
+    )
+
+
+def test_what_was_just_computed_comes_from_here(options):
+    run_all(options, workbench())
+    (cell, *_) = CellStore(options.out).cells("one", "small")
+    assert Origin.of(cell.record.provenance).packages == Origin.here().packages
+    # The commit may be another by now; whether there is one may not.
+    assert (cell.record.provenance.commit is None) == (Origin.here().commit is None)
+
+
+def test_a_terminated_run_is_75_and_goes_on_where_it_was(submissions, tmp_path):
+    """A real process, as a cluster stops it: SIGTERM in the middle of the second cell."""
+    waiting = tmp_path / "waiting"
+    suite_file(tmp_path, suite(b=f"wait {waiting}"))
+    code = (
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "import leaderboard_world as world\n"
+        "from art_spiking_leaderboard import working\n"
+        "working.Workbench = world.workbench\n"
+        "from art_spiking.cli import main\n"
+        "main()\n"
+    )
+    records = tmp_path / "records"
+    arguments = ["leaderboard", "run", submissions, "--suite", tmp_path / "suite.toml", "--out", records]
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not waiting.exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        _, told = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 75, told
+    assert "interrupted; 1 of 6 cells are finished" in told
+    assert "run the same command again to resume" in told
+    assert "Traceback" not in told
+    (kept,) = CellStore(records).cells("one", "small")
+    assert kept.record.case.name == "flips-a"
+    assert not list(records.rglob(".*"))
 
 
 def test_only_runs_the_named_submission(options, capsys):

@@ -17,7 +17,7 @@ from art_spiking_leaderboard.site import Board, Content, render_site
 from leaderboard_samples import SUITE, hash_of, make_manifest, make_record
 
 from art_spiking.graphs import ModelProblem
-from art_spiking.records import Flag
+from art_spiking.records import Flag, Record
 
 CHROMIUM = shutil.which("chromium")
 ARGUMENTS = [
@@ -39,6 +39,12 @@ PIXEL = bytes.fromhex(
 LABELS = tuple(i % 10 for i in range(100))
 
 
+def made_by(record: Record, letter: str) -> Record:
+    """The record with a commit of that letter's code point."""
+    provenance = record.provenance.model_copy(update={"commit": f"{ord(letter):x}" * 20})
+    return record.model_copy(update={"provenance": provenance})
+
+
 def content(figures: Path | None = None) -> Content:
     numbers = {"alpha": (70, 60, 92), "beta": (20, 30, 96), "gamma": (65, 66, 90)}
     entrants, manifests = [], {}
@@ -49,6 +55,7 @@ def content(figures: Path | None = None) -> Content:
         }
         if name == "gamma":
             records["edits-5"] = records["edits-5"].model_copy(update={"flags": (FLAG,)})
+            records = {case: made_by(record, case[0]) for case, record in records.items()}
         entrants.append(Entrant(name, "digits-dvs", clean / 100, records))
         manifests[name] = make_manifest(name, defences=() if name == "beta" else make_manifest().defences)
     manifests["beta"] = manifests["beta"].model_copy(update={"title": HOSTILE, "authors": (HOSTILE,)})
@@ -273,6 +280,17 @@ def test_the_json_holds_what_the_page_shows(site):
     assert by_name["delta"]["rank"] is None
     assert by_name["delta"]["cases"][0]["error"] == "ValueError: it broke"
     assert board["suite_digest"] == SUITE.digest()
+
+
+def test_every_commit_behind_a_models_numbers_is_named(site):
+    """Of gamma's two cases one was computed by commit 6565..., one by 7070...; alpha's state none."""
+    page = (site / "models" / "gamma.html").read_text()
+    assert f"<dt>Code commits</dt><dd>{'65' * 20} (1 case); {'70' * 20} (1 case)</dd>" in page
+    alpha = (site / "models" / "alpha.html").read_text()
+    assert "<dt>Code commit</dt><dd>an installed art-spiking</dd>" in alpha
+    models = json.loads((site / "results.json").read_text())["boards"][0]["models"]
+    (gamma,) = [model for model in models if model["manifest"]["name"] == "gamma"]
+    assert gamma["commits"] == {"65" * 20: 1, "70" * 20: 1}
 
 
 def test_the_csv_has_a_line_per_model_and_case_and_no_formula(tmp_path):

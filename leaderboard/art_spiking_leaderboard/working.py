@@ -17,6 +17,7 @@ from art_spiking.suites import Suite, load_suite
 from art_spiking_leaderboard.cells import CellStore
 from art_spiking_leaderboard.check import Names, Submission, check_submission, find_submissions
 from art_spiking_leaderboard.engine import CellSpec, Job, Outcome, Workbench, plan, run, run_cell
+from art_spiking_leaderboard.origins import Origin, resumed_from_elsewhere
 from art_spiking_leaderboard.progress import progress
 from art_spiking_leaderboard.results import Standing, Table, standings, tables
 from art_spiking_leaderboard.site import Board, Content, render_site
@@ -92,10 +93,13 @@ def run_all(options: RunOptions, workbench: Workbench | None = None) -> int:
     except CannotWrite as error:
         click.echo(f"error: {error}\n{_kept(specs, options)}", err=True)
         return INTERRUPTED
-    resumed = sum(outcome.resumed for outcome in outcomes)
+    resumed = [outcome.cell.record for outcome in outcomes if outcome.resumed and outcome.cell is not None]
+    elsewhere = resumed_from_elsewhere(resumed, Origin.here())
+    if elsewhere is not None:
+        _warn(elsewhere)
     if resumed and options.figures is not None:
         click.echo(
-            f"{resumed} cells were there already, so their figures were not drawn anew; "
+            f"{len(resumed)} cells were there already, so their figures were not drawn anew; "
             "to draw them, choose a fresh --out",
             err=True,
         )

@@ -10,6 +10,7 @@ from typing import Any
 
 from art_spiking.metrics import Share
 from art_spiking_leaderboard.manifest import Manifest
+from art_spiking_leaderboard.origins import commit_counts
 from art_spiking_leaderboard.ranking import RANK_RULE
 from art_spiking_leaderboard.site.views import Board, CaseView, case_view
 
@@ -61,6 +62,7 @@ def results(boards: Sequence[Board], manifests: Mapping[str, Manifest]) -> dict[
                         "worst_case": _share(row.robust),
                         "clean": _share(row.clean),
                         "worst_control": _share(row.control),
+                        "commits": dict(commit_counts(row.records.values())),
                         "cases": [
                             _case(case_view(case, row.records.get(case.name))) for case in board.suite.cases
                         ],

@@ -11,6 +11,7 @@ from art_spiking.metrics import Share, accuracy, fooled, summarise_edits
 from art_spiking.records import Flag, Record
 from art_spiking.suites import Case, Suite
 from art_spiking_leaderboard.manifest import Manifest
+from art_spiking_leaderboard.origins import commit_counts
 from art_spiking_leaderboard.ranking import Row
 from art_spiking_leaderboard.site.words import case_kind, case_short, case_words, flag_title, flag_words
 
@@ -238,11 +239,17 @@ def _provenance(records: Mapping[str, Record]) -> tuple[tuple[str, str], ...]:
         add("Seed", record.case.seed)
         add("Packages", ", ".join(f"{name} {version}" for name, version in made.packages.items()))
         add("Providers", ", ".join(sorted(set(made.providers.values()))))
-        add("Code commit", made.commit or "")
         add("Test data", f"{record.test.samples} samples, {record.test.digest}")
         add("Craft data", f"{record.craft.samples} samples, {record.craft.digest}")
         add("Suite digest", record.suite.digest)
     started = facts.get("Evaluated", [])
     if len(started) > 1:
         facts["Evaluated"] = [f"{min(started)} to {max(started)}"]
+    commits = commit_counts(records.values())
+    if len(commits) == 1:
+        facts["Code commit"] = [commits[0][0]]
+    elif commits:
+        facts["Code commits"] = [
+            f"{commit} ({count} case{'' if count == 1 else 's'})" for commit, count in commits
+        ]
     return tuple((label, "; ".join(values)) for label, values in facts.items() if values)
