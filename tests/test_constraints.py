@@ -16,9 +16,6 @@ OURS = {
     "art-spiking": ROOT / "pyproject.toml",
     "art-spiking-leaderboard": ROOT / "leaderboard/pyproject.toml",
 }
-    "art-spiking": ROOT / "pyproject.toml",
-    "art-spiking-leaderboard": ROOT / "leaderboard/pyproject.toml",
-}
 EXTRAS = frozenset({"tonic", "dev"})
 
 
