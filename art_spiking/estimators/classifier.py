@@ -148,6 +148,8 @@ class SpikingClassifier(ManagedClassifier):
             MissingDependency: the framework, or the plugin for it, is not installed.
         """
         network = FrameworkNetwork(model, framework, layout=layout)
+        if input_shape is not None:
+            network.check_samples(tuple(input_shape))
         return cls(network, None, input_shape, nb_classes, readout=readout, clip_values=clip_values)
 
     # -- what it is made of ------------------------------------------------------------------------------
@@ -162,6 +164,11 @@ class SpikingClassifier(ManagedClassifier):
     def surrogate(self) -> Surrogate | None:
         """The spike derivative of the network in use, or None where the module has none to tell."""
         return getattr(self.model.network, "surrogate", None)
+
+    @property
+    def exchanges_surrogate(self) -> bool:
+        """Whether `with_surrogate` works; a plain module around a SpikingNetwork hides its method."""
+        return callable(getattr(self.model.network, "with_surrogate", None))
 
     @property
     def queries(self) -> QueryCounter:

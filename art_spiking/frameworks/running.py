@@ -11,7 +11,7 @@ from typing import Any, get_args
 import torch
 from torch import Tensor, nn
 
-from art_spiking.errors import InvalidInput, InvalidModel
+from art_spiking.errors import ArtSpikingError, InvalidInput, InvalidModel
 from art_spiking.frameworks.adapters import FrameworkAdapter, Layout
 from art_spiking.frameworks.lookup import framework_adapter
 from art_spiking.frameworks.recording import outputs_kept, over_time
@@ -131,6 +131,45 @@ class FrameworkNetwork(nn.Module):
         with outputs_kept(self.adapter.neurons(self.model), self.adapter) as kept:
             self._run(x)
         return over_time(kept, (x.shape[0], x.shape[1]), self.layout)
+
+    def check_samples(self, sample_shape: tuple[int, ...]) -> None:
+        """Checks that the output of a sample does not depend on the others, as under a wrong layout it does.
+
+        Args:
+            sample_shape: One recording, (T, C, H, W) or (T, F).
+
+        Raises:
+            InvalidInput: It does, or the model does not take such a recording in its layout.
+        """
+        like = next((p for p in self.model.parameters() if p.is_floating_point()), torch.zeros(()))
+        generator = torch.Generator().manual_seed(0)
+        last = (torch.rand(sample_shape, generator=generator) < 0.5).to(like.device, like.dtype)
+        training = {module: module.training for module in self.modules()}
+        self.eval()
+        try:
+            with torch.no_grad():
+                quiet, loud = (
+                    self(torch.stack([torch.full_like(last, value), last, last]))[-1] for value in (0, 1)
+                )
+        except (RuntimeError, ValueError, IndexError, TypeError) as error:
+            if isinstance(error, ArtSpikingError):
+                raise
+            raise InvalidInput(
+                f"the model does not take a recording in the layout '{self.layout}'",
+                asked=f"recordings (N, {', '.join(str(size) for size in sample_shape)})",
+                found=f"{type(error).__name__}: {error}",
+                accepted=f"the model called with {_TAKES[self.layout]}",
+                remedy=f"name another layout ({', '.join(LAYOUTS)}), or mend input_shape",
+            ) from error
+        finally:
+            for module, mode in training.items():
+                module.training = mode
+        if not torch.equal(quiet, loud):
+            raise InvalidInput(
+                "the model's output for one sample depends on another sample",
+                asked=f"layout '{self.layout}', the model called with {_TAKES[self.layout]}",
+                remedy=f"name another layout ({', '.join(LAYOUTS)}): this one takes samples for steps",
+            )
 
     def extra_repr(self) -> str:
         """What is not said by the model."""
