@@ -92,6 +92,14 @@ def bin_events(events: Events, grid: Grid) -> SpikeArray:
     return counts.astype(np.float32).reshape(grid.shape)
 
 
+def late_share(events: Events, grid: Grid) -> float:
+    """The share of a recording's events that come after the grid's end, from 0 to 1; 0 for no events.
+
+    `bin_events` counts them into the last step, which is then no longer what the sensor saw in it.
+    """
+    return float((_as_events(events)["t"] >= grid.duration_us).mean()) if len(events) else 0.0
+
+
 def unbin_events(tensor: SpikeArray, grid: Grid) -> Events:
     """Turns a spike tensor into events; `bin_events` returns exactly the same tensor.
 

@@ -15,7 +15,7 @@ from art_spiking.datasets import EventData, digits_dvs, load_data, nmnist
 from art_spiking.datasets import digits_simulation as simulation
 from art_spiking.datasets.digits_cache import Recordings, cached
 from art_spiking.errors import InvalidInput, MissingData, PluginError, UnknownName
-from art_spiking.events import EVENT_DTYPE, Grid, write_nmnist
+from art_spiking.events import EVENT_DTYPE, Events, Grid, write_nmnist
 from art_spiking.registry import Catalogue
 
 SAMPLES = np.array([0, 1, 700, 1796])
@@ -120,6 +120,9 @@ def test_digits_dvs_bins_as_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert data.x.shape == (7, 3, 2, 34, 34) and data.x.sum() == 70
     assert data.grid == Grid(3, 100_000, 34, 34, binary=False)
     assert [path.name for path in tmp_path.rglob("*.npz")] == ["digits-dvs-1.npz"]
+    with pytest.raises(InvalidInput, match=r"no such folder.*elsewhere.*make the folder"):
+        digits_dvs("test", data_dir=tmp_path / "elsewhere")
+    (tmp_path / "elsewhere").mkdir()
     elsewhere = digits_dvs("test", steps=3, dt_us=100_000, limit=7, data_dir=tmp_path / "elsewhere")
     assert elsewhere.x.max() == 1 and (tmp_path / "elsewhere" / "digits-dvs-1.npz").is_file()
 
@@ -182,14 +185,19 @@ def test_a_cache_that_cannot_be_written_does_not_stop_the_work(
     assert list(tmp_path.iterdir()) == []
 
 
+def whole(*first: tuple[int, int, int, int]) -> Events:
+    """A recording that lasts as long as N-MNIST's: the events given, and one at 299 ms."""
+    return np.array([*first, (33, 33, 299_000, 0)], dtype=EVENT_DTYPE)
+
+
 def nmnist_folder(root: Path, *, samples: int = 2) -> Path:
-    """Recordings in the original layout: one event, whose column is the label and whose row the turn."""
+    """Recordings in the original layout: the first event's column is the label and its row the turn."""
     for part in ("Train", "Test"):
         for label in range(10):
             folder = root / part / str(label)
             folder.mkdir(parents=True)
             for turn in range(samples):
-                write_nmnist(folder / f"{turn:05}.bin", np.array([(label, turn, 5, 1)], dtype=EVENT_DTYPE))
+                write_nmnist(folder / f"{turn:05}.bin", whole((label, turn, 5, 1)))
     return root
 
 
@@ -200,14 +208,14 @@ def test_nmnist_in_its_original_layout(inner: str, tmp_path: Path) -> None:
     assert data.x.shape == (20, 31, 2, 34, 34) and data.grid.dt_us == 10_000
     assert data.y.tolist() == [*range(10), *range(10)], "classes take turns"
     for x, label, turn in zip(data.x, data.y, np.arange(20) // 10, strict=True):
-        assert x.sum() == 1 and x[0, 1, turn, label] == 1
+        assert x.sum() == 2 and x[0, 1, turn, label] == 1 and x[29, 0, 33, 33] == 1
     assert nmnist("test", data_dir=tmp_path, limit=10).y.tolist() == [*range(10)]
 
 
 def test_nmnist_in_the_small_subsets_layout(tmp_path: Path) -> None:
     (tmp_path / "test100.txt").write_text("#sample #class\n7\t3\n\n12 9\n")
     for number, column in ((7, 1), (12, 2)):
-        write_nmnist(tmp_path / f"{number}.bs2", np.array([(column, 0, 5, 0)], dtype=EVENT_DTYPE))
+        write_nmnist(tmp_path / f"{number}.bs2", whole((column, 0, 5, 0)))
     data = nmnist("test", data_dir=tmp_path)
     assert data.y.tolist() == [3, 9] and data.x[1, 0, 0, 0, 2] == 1
     with pytest.raises(MissingData, match=r"no Train and no train1K\.txt.*tonic"):
@@ -229,6 +237,18 @@ def test_missing_nmnist_files_say_what_to_do(tmp_path: Path) -> None:
     cut.write_bytes(b"")
     with pytest.raises(MissingData, match=r"empty.*00001\.bin"):
         nmnist("test", data_dir=root)
+    rng = np.random.default_rng(0)
+    for content, problem in (
+        (whole((1, 1, 249_999, 0))[:1], "truncated: its last event is at 249999 µs"),
+        (whole((1, 1, 8_000, 0), (2, 2, 7_999, 0)), "damaged: time runs backwards after event 0"),
+        (whole((34, 5, 9, 0)), "not one of N-MNIST's 34 x 34 pixels: an event at column 34, row 33"),
+    ):
+        write_nmnist(cut, content)
+        with pytest.raises(MissingData, match=rf"{problem}.*00001\.bin.*download"):
+            nmnist("test", data_dir=root)
+    cut.write_bytes(rng.bytes(5_000))
+    with pytest.raises(MissingData, match=r"00001\.bin"):
+        nmnist("test", data_dir=root)
     shutil.rmtree(root / "Test" / "4")
     with pytest.raises(MissingData, match="class 4 has no recordings"):
         nmnist("test", data_dir=root)
@@ -245,9 +265,11 @@ def test_a_malformed_list_names_the_line(line: str, tmp_path: Path) -> None:
 def test_options_are_checked_first(factory: Any, tmp_path: Path) -> None:
     with pytest.raises(UnknownName, match=r"'tests'.*accepted: test, train"):
         factory("tests", data_dir=tmp_path)
-    for wrong in ({"steps": 0}, {"dt_us": 0}, {"limit": 0}):
+    for wrong in ({"steps": 0}, {"dt_us": 0}, {"limit": 0}, {"data_dir": 5}):
         with pytest.raises(InvalidInput):
-            factory("test", data_dir=tmp_path, **wrong)
+            factory("test", **({"data_dir": tmp_path} | wrong))
+    with pytest.raises(InvalidInput, match="data_dir is not a path; asked: 5"):
+        load_data("digits-dvs", "test", data_dir=5)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -264,6 +286,16 @@ def test_load_data_finds_what_is_registered(tmp_path: Path) -> None:
 
 
 GRID = Grid(2, 10, 2, 2)
+
+
+def test_events_after_the_grids_end_are_counted_and_told(tmp_path: Path) -> None:
+    root = nmnist_folder(tmp_path, samples=1)
+    late = [(1, 1, 310_000 + time, 0) for time in range(2)]
+    write_nmnist(root / "Test" / "0" / "00000.bin", np.r_[whole((0, 0, 5, 1)), np.array(late, EVENT_DTYPE)])
+    data = nmnist("test", binary=False, data_dir=root, limit=2)
+    assert data.x[0].sum() == 4 and data.x[0, -1, 0, 1, 1] == 2
+    assert data.late.tolist() == [0.5, 0.0]
+    assert data.subset([1, 0]).late.tolist() == [0.0, 0.5]
 
 
 def event_data(**change: Any) -> EventData:
@@ -287,6 +319,13 @@ def test_event_data_is_cast_and_checked() -> None:
         event_data(x=np.full((4, *GRID.shape), 2))
     with pytest.raises(InvalidInput, match="another shape"):
         event_data(x=np.zeros((4, 2, 2, 2, 3)))
+
+
+def test_shares_of_late_events_are_checked() -> None:
+    assert event_data().late.tolist() == [0.0] * 4
+    for wrong in (np.zeros(3), np.full(4, 1.5), np.full(4, np.nan)):
+        with pytest.raises(InvalidInput, match="late events"):
+            event_data(late=wrong)
 
 
 def test_digest_tells_data_apart_and_ignores_names() -> None:

@@ -8,7 +8,14 @@ from art.estimators.classification import PyTorchClassifier
 from spiking_stand_ins import CLASSES, SHAPE, KeepsState, TinyNetwork, events, forget, spiking_network
 
 from art_spiking.errors import InvalidInput, InvalidModel, UnknownName
-from art_spiking.estimators import READOUTS, FoldedClassifier, SpikingClassifier, module
+from art_spiking.estimators import (
+    READOUTS,
+    FoldedClassifier,
+    OwnSurrogateWarning,
+    SpikingClassifier,
+    module,
+    warn_of_own_surrogate,
+)
 from art_spiking.network import SpikingNetwork
 from art_spiking.surrogates import FastSigmoid
 
@@ -170,6 +177,15 @@ def test_another_surrogate_changes_the_gradient_alone(batch):
     np.testing.assert_array_equal(other.predict(batch[0]), clf.predict(batch[0]))
     with pytest.raises(InvalidInput, match="cannot be exchanged"):
         SpikingClassifier(TinyNetwork(), input_shape=SHAPE).with_surrogate(FastSigmoid())
+
+
+def test_that_a_surrogate_cannot_be_exchanged_is_told():
+    plain = SpikingClassifier(TinyNetwork(), input_shape=SHAPE)
+    assert not plain.exchanges_surrogate
+    assert SpikingClassifier(spiking_network(), input_shape=SHAPE).exchanges_surrogate
+    with pytest.warns(OwnSurrogateWarning, match="TinyNetwork has no with_surrogate") as told:
+        warn_of_own_surrogate(plain)
+    assert told[0].filename == __file__
 
 
 def test_folded_view_shares_weights_and_agrees(clf, batch):

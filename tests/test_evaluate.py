@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: MIT
 """The evaluation: it trusts no attack, loses no case, and says what it did."""
 
+from dataclasses import replace
+
 import host_samples as samples
 import numpy as np
 import pytest
 import torch
 from host_samples import case, classifier, providers, splits, suite
 
+from art_spiking.attacks import EventGradientAttack
 from art_spiking.errors import InvalidInput, InvalidModel, UnknownName
 from art_spiking.evaluate import Splits, build_threat, evaluate, evaluate_case, prepare
 from art_spiking.records import Record
@@ -147,6 +150,75 @@ def test_craft_samples_that_are_the_test_samples_are_flagged():
     given = splits()
     (record,) = run(case("universal"), given=Splits(craft=given.test, test=given.test))
     assert "craft-is-test" in codes(record)
+
+
+def with_late(data, *shares):
+    return replace(data, late=np.array(shares))
+
+
+def test_events_beyond_the_grid_are_flagged_from_one_percent_on():
+    given = splits(craft=2, test=2)
+    few = Splits(craft=with_late(given.craft, 0.01, 0.01), test=with_late(given.test, 0.0, 0.02))
+    (record,) = run(case("first-cells"), given=few)
+    assert "events-beyond-grid" not in codes(record)
+    many = Splits(craft=given.craft, test=with_late(given.test, 0.0, 0.03))
+    (record,) = run(case("first-cells"), given=many)
+    (flag,) = [flag for flag in record.flags if flag.code == "events-beyond-grid"]
+    assert flag.value == pytest.approx(0.015)
+    assert "1.5% of the events of the test samples come after the grid's end at 5000 µs" in flag.text
+
+
+class Asks(samples.FirstCells):
+    """Asks for a spike derivative of its own."""
+
+    def __init__(self, estimator, threat, *, surrogate="atan", seed=0):
+        super().__init__(estimator, threat, seed=seed)
+        self.surrogate = surrogate
+
+
+class Wrapper(torch.nn.Module):
+    """The network behind a plain module."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = samples.network()
+
+    def forward(self, x):
+        return self.inner(x)
+
+
+def test_a_surrogate_that_cannot_be_used_is_flagged():
+    asks, asks_not = case("asks"), case("asks", name="own", parameters={"surrogate": None})
+    wrapped = classifier(Wrapper())
+    assert not wrapped.exchanges_surrogate
+    plain, own = run(asks, asks_not, attacks={"asks": Asks}, estimator=wrapped)
+    (flag,) = [flag for flag in plain.flags if flag.code == "own-surrogate"]
+    assert "Wrapper has no with_surrogate(surrogate)" in flag.text
+    assert "own-surrogate" not in codes(own)
+    (record,) = run(asks, attacks={"asks": Asks})
+    assert "own-surrogate" not in codes(record)
+
+
+def test_the_packages_own_attacks_are_flagged_alike():
+    found = run(
+        case("event-gradient", parameters={"steps": 2}),
+        estimator=classifier(Wrapper()),
+        attacks={"event-gradient": EventGradientAttack},
+    )
+    assert "own-surrogate" in codes(found[0])
+
+
+def test_a_parameter_that_an_attack_does_not_take_is_named():
+    wrong, target, fine = run(
+        case("first-cells", parameters={"edit": 3}, control="nothing"),
+        case("first-cells", name="aimed", target=1),
+        case("first-cells", name="fine", parameters={"edits": 3}),
+    )
+    assert wrong.failure.type == "InvalidInput"
+    assert "'first-cells' takes no such parameter; asked: edit; accepted: edits" in wrong.failure.message
+    assert "did you mean edits?" in wrong.failure.message
+    assert "cannot be targeted" in target.failure.message
+    assert fine.status == "ok"
 
 
 def test_a_target_reaches_attack_and_score_alike():

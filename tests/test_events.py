@@ -18,6 +18,7 @@ from art_spiking.events import (
     Grid,
     bin_events,
     edited_events,
+    late_share,
     read_nmnist,
     unbin_events,
     validate_spike_tensor,
@@ -82,6 +83,12 @@ def test_one_added_event_changes_one_cell() -> None:
     with_first = np.concatenate([late, events_of([(5, 6, 0, 0)])])
     changed = bin_events(with_first, grid) - bin_events(late, grid)
     assert np.abs(changed).sum() == 1 and changed[0, 0, 6, 5] == 1
+
+
+def test_the_share_of_late_events() -> None:
+    grid = Grid(3, 10, 4, 4)
+    assert late_share(events_of([(0, 0, 0, 0), (0, 0, 29, 0), (0, 0, 30, 0), (0, 0, 99, 1)]), grid) == 0.5
+    assert late_share(events_of([]), grid) == 0.0
 
 
 def test_polarity_bit_p_is_channel_p() -> None:

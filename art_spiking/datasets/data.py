@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -25,9 +25,11 @@ class EventData:
         name: of the data set.
         split: "train" or "test".
         classes: how many labels there are.
+        late: float64 (N,), the share of each recording's events that came after the grid's end and were
+            counted into its last step; zeros unless given.
 
     Raises:
-        InvalidInput: spike tensors that do not fit the grid, or labels that do not fit the samples.
+        InvalidInput: spike tensors that do not fit the grid, or labels or shares that do not fit the samples.
     """
 
     x: npt.NDArray[np.float32]
@@ -36,6 +38,7 @@ class EventData:
     name: str
     split: str
     classes: int = 10
+    late: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
     def __post_init__(self) -> None:
         """Checks the arrays."""
@@ -43,6 +46,15 @@ class EventData:
             self, "x", validate_spike_tensor(self.x, shape=self.grid.shape, binary=self.grid.binary)
         )
         object.__setattr__(self, "y", _checked_labels(self.y, len(self.x), self.classes))
+        late = np.asarray(self.late, dtype=np.float64)
+        late = late if late.size else np.zeros(len(self.x))
+        if late.shape != (len(self.x),) or not ((late >= 0) & (late <= 1)).all():
+            raise InvalidInput(
+                "the shares of late events do not fit the samples",
+                found=f"{late.dtype} {late.shape}",
+                accepted=f"0 to 1, ({len(self.x)},)",
+            )
+        object.__setattr__(self, "late", late)
 
     def __len__(self) -> int:
         return len(self.y)
@@ -79,7 +91,7 @@ class EventData:
                     asked=f"{index.min()} to {index.max()}",
                     accepted=f"0 to {len(self) - 1}",
                 )
-        return replace(self, x=self.x[index], y=self.y[index])
+        return replace(self, x=self.x[index], y=self.y[index], late=self.late[index])
 
 
 def _checked_labels(y: npt.NDArray[np.int64], samples: int, classes: int) -> npt.NDArray[np.int64]:

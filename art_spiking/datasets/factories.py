@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from art_spiking.datasets.data import EventData
 from art_spiking.errors import InvalidInput, PluginError
-from art_spiking.events import Events, Grid, bin_events
+from art_spiking.events import Events, Grid, bin_events, late_share
 from art_spiking.registry import Catalogue, catalogue, unknown_name
 
 SPLITS = ("train", "test")
@@ -46,6 +46,7 @@ def load_data(
         MissingData: its files are absent or truncated.
         InvalidInput: an option that does not fit.
     """
+    _check_folder(data_dir)
     factory = (catalogue("datasets") if datasets is None else datasets)[name].load()
     grid = {key: value for key, value in (("steps", steps), ("dt_us", dt_us)) if value is not None}
     data = factory(split, **grid, binary=binary, data_dir=data_dir, limit=limit)
@@ -69,12 +70,12 @@ def digits_dvs(
 
     `digits_simulation.simulate` tells how. The split is fixed: 1,397 train and 400 test recordings, drawn
     evenly from every class; scikit-learn does not tell the writers apart, so a writer may be in both. The
-    recordings are simulated once and kept in `data_dir`, by default the folder art-spiking in the user's
-    cache (XDG_CACHE_HOME, or ~/.cache).
+    recordings are simulated once and kept in `data_dir`, a folder that is there, by default the folder
+    art-spiking in the user's cache (XDG_CACHE_HOME, or ~/.cache).
 
     Raises:
         UnknownName: no such split.
-        InvalidInput: an option that does not fit.
+        InvalidInput: an option that does not fit, or `data_dir` is no folder.
     """
     from art_spiking.datasets import digits_cache
     from art_spiking.datasets.digits_simulation import SENSOR, VERSION, simulate, split_indices
@@ -82,7 +83,14 @@ def digits_dvs(
     _check_split(split)
     grid = Grid(steps, dt_us, SENSOR, SENSOR, binary=binary)
     _check_limit(limit)
+    _check_folder(data_dir)
     folder = _cache_folder() if data_dir is None else Path(data_dir)
+    if data_dir is not None and not folder.is_dir():
+        raise InvalidInput(
+            "no such folder: digits-dvs needs no recordings, and keeps in data_dir those that it simulates",
+            asked=str(folder),
+            remedy="leave data_dir out for the user's cache, or make the folder",
+        )
     recordings = digits_cache.cached(folder / f"digits-dvs-{VERSION}.npz", simulate)
     chosen = split_indices(recordings.labels, split)[:limit]
     return _binned((recordings[i] for i in chosen), recordings.labels[chosen], grid, "digits-dvs", split)
@@ -111,6 +119,7 @@ def nmnist(
     _check_split(split)
     grid = Grid(steps, dt_us, SENSOR, SENSOR, binary=binary)
     _check_limit(limit)
+    _check_folder(data_dir)
     recordings, labels = read_split(data_dir, split, limit=limit)
     return _binned(recordings, labels, grid, "nmnist", split)
 
@@ -125,13 +134,20 @@ def _check_limit(limit: int | None) -> None:
         raise InvalidInput("a limit of samples does not fit", asked=limit, accepted="1 or more")
 
 
+def _check_folder(data_dir: str | os.PathLike[str] | None) -> None:
+    if data_dir is not None and not isinstance(data_dir, str | os.PathLike):
+        raise InvalidInput("data_dir is not a path", asked=repr(data_dir), accepted="the path of a folder")
+
+
 def _binned(
     recordings: Iterable[Events], labels: npt.NDArray[np.int64], grid: Grid, name: str, split: str
 ) -> EventData:
     x = np.empty((len(labels), *grid.shape), dtype=np.float32)
-    for sample, events in zip(x, recordings, strict=True):
-        sample[...] = bin_events(events, grid)
-    return EventData(x, labels, grid, name, split)
+    late = np.empty(len(labels))
+    for sample, events in enumerate(recordings):
+        x[sample] = bin_events(events, grid)
+        late[sample] = late_share(events, grid)
+    return EventData(x, labels, grid, name, split, late=late)
 
 
 def _cache_folder() -> Path:

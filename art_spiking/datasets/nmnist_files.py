@@ -15,6 +15,9 @@ from art_spiking.events import Events, read_nmnist
 SENSOR = 34
 """Rows and columns of N-MNIST's recordings."""
 
+SHORTEST_US = 250_000
+"""A whole recording's last event is later: three saccades take about 300 ms (of 1,100 the least has 296)."""
+
 _CLASSES = 10
 _FOLDERS = {"train": "Train", "test": "Test"}
 _LISTS = {"train": "train1K.txt", "test": "test100.txt"}
@@ -34,6 +37,10 @@ def read_split(
     itself or in its `NMNIST`, where tonic downloads it; and SLAYER's subset, `<number>.bs2` with the lists
     `train1K.txt` and `test100.txt` of numbers and classes.
 
+    The format tells neither its length nor where it ends. A recording that was cut is known by a size that is
+    not a whole number of events, or by a last event before `SHORTEST_US`; one that lost less than that cannot
+    be told from a whole one.
+
     Args:
         data_dir: the folder.
         split: "train" or "test".
@@ -41,7 +48,7 @@ def read_split(
             hold all of them.
 
     Raises:
-        MissingData: no such folder or layout, or a recording is absent, truncated or empty.
+        MissingData: no such folder or layout, or a recording is absent, truncated, empty or garbage.
         InvalidInput: a list holds a label other than 0 to 9, or what is no number.
     """
     if data_dir is None:
@@ -62,15 +69,26 @@ def read_split(
                 remedy=_REMEDY,
             )
         listed = _subset(folder, folder / _LISTS[split])
-    recordings = []
-    for path, _ in listed[:limit]:
-        events = read_nmnist(path)
-        if not len(events):
-            raise MissingData(
-                "a recording is empty", asked=str(path), remedy="download or copy the file again"
-            )
-        recordings.append(events)
+    recordings = [_recording(path) for path, _ in listed[:limit]]
     return recordings, np.array([label for _, label in listed[:limit]], dtype=np.int64)
+
+
+def _recording(path: Path) -> Events:
+    """One recording, checked for what the format cannot tell: whether it is a whole one of N-MNIST."""
+    events = read_nmnist(path)
+    problem = None
+    if not len(events):
+        problem = "is empty"
+    elif max(int(events["x"].max()), int(events["y"].max())) >= SENSOR:
+        found = f"an event at column {events['x'].max()}, row {events['y'].max()}"
+        problem = f"is not one of N-MNIST's {SENSOR} x {SENSOR} pixels: {found}"
+    elif (np.diff(events["t"]) < 0).any():
+        problem = f"is damaged: time runs backwards after event {int(np.argmax(np.diff(events['t']) < 0))}"
+    elif events["t"][-1] < SHORTEST_US:
+        problem = f"is truncated: its last event is at {events['t'][-1]} µs, before {SHORTEST_US} µs"
+    if problem is not None:
+        raise MissingData(f"a recording {problem}", asked=str(path), remedy="download or copy the file again")
+    return events
 
 
 def _original(root: Path) -> list[tuple[Path, int]]:

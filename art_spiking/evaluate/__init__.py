@@ -2,7 +2,16 @@
 """Evaluates a model under a suite: one record per case, checked by the host and not by the attacks."""
 
 from art_spiking.evaluate.runs import OnAdversarial, evaluate, evaluate_case
-from art_spiking.evaluate.settings import Providers, Setting, Splits, identify_data, identify_model, prepare
+from art_spiking.evaluate.settings import (
+    Providers,
+    Setting,
+    Splits,
+    checkout_commit,
+    identify_data,
+    identify_model,
+    package_versions,
+    prepare,
+)
 from art_spiking.evaluate.threats import build_threat, kinds_in
 
 __all__ = [
@@ -11,10 +20,12 @@ __all__ = [
     "Setting",
     "Splits",
     "build_threat",
+    "checkout_commit",
     "evaluate",
     "evaluate_case",
     "identify_data",
     "identify_model",
     "kinds_in",
+    "package_versions",
     "prepare",
 ]

@@ -7,6 +7,7 @@ import copy
 import datetime
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ import numpy.typing as npt
 import torch
 
 from art_spiking.checks import adversarial_flags, control_flag
+from art_spiking.estimators.own_surrogate import OwnSurrogateWarning, own_surrogate_text
+from art_spiking.evaluate.parameters import check_parameters
 from art_spiking.evaluate.settings import Providers, Setting, Splits, predict, prepare
 from art_spiking.evaluate.threats import build_threat, kinds_in
 from art_spiking.records import Costs, Failure, Flag, Provenance, Record
@@ -56,6 +59,7 @@ class _Run:
     forwards: float
     backwards: float
     seconds: float
+    doubts: tuple[Flag, ...]
 
 
 def evaluate(
@@ -121,7 +125,7 @@ def _attack_and_score(setting: Setting, case: Case, started: str) -> tuple[Recor
     queries = {"forwards": run.forwards, "backwards": run.backwards, "wall_seconds": run.seconds}
     broken = adversarial_flags(run.x_adv, data.x, threat, binary=data.grid.binary)
     if broken:
-        flags = (*setting.flags, *broken)
+        flags = (*setting.flags, *run.doubts, *broken)
         return _record(setting, case, started, status="invalid", flags=flags, **queries), None
     x_adv = _as_spikes(run.x_adv)
     adversarial = tuple(int(label) for label in predict(setting.estimator, x_adv))
@@ -135,7 +139,7 @@ def _attack_and_score(setting: Setting, case: Case, started: str) -> tuple[Recor
         cost=_costs(threat.cost(x_adv, data.x)),
         control=control,
         control_cost=control_cost,
-        flags=(*setting.flags, *doubts),
+        flags=(*setting.flags, *run.doubts, *doubts),
         **queries,
     )
     return record, x_adv
@@ -145,11 +149,16 @@ def _run_attack(setting: Setting, asked: _Asked, case: Case) -> _Run:
     factory = setting.providers.attacks[asked.attack].load()
     # Its own: the host checks with another one, which no attack ever had in hand.
     threat = build_threat(case.threat, setting.providers.threats, dt_us=setting.splits.test.grid.dt_us)
+    check_parameters(asked.attack, factory, asked.parameters)
     estimator = copy.deepcopy(setting.estimator)
     craft, test = setting.splits.craft, setting.splits.test
     start = time.perf_counter()
-    with own_surroundings(asked.seed), estimator.counting() as count:
+    doubts: tuple[Flag, ...] = ()
+    with own_surroundings(asked.seed), warnings.catch_warnings(), estimator.counting() as count:
+        warnings.simplefilter("ignore", OwnSurrogateWarning)  # the record's flag says it
         attack = factory(estimator, threat, **asked.parameters, seed=asked.seed)
+        if getattr(attack, "surrogate", None) is not None and not estimator.exchanges_surrogate:
+            doubts = (Flag(code="own-surrogate", text=own_surrogate_text(setting.estimator)),)
         if getattr(attack, "universal", False):
             perturbation = attack.fit(craft.x.copy(), asked.classes(craft.y))
             x_adv = perturbation.apply(test.x.copy(), seed=asked.seed)
@@ -158,7 +167,7 @@ def _run_attack(setting: Setting, asked: _Asked, case: Case) -> _Run:
             x_adv = attack.generate(test.x.copy(), asked.classes(test.y))
             samples = len(test.y)
     seconds = time.perf_counter() - start
-    return _Run(x_adv, count.forwards / samples, count.backwards / samples, seconds)
+    return _Run(x_adv, count.forwards / samples, count.backwards / samples, seconds, doubts)
 
 
 def _run_control(

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 SCORING_BATCH = 50
 """Samples scored at a time."""
 
+LATE_SHARE = 0.01
+"""From above this share of events after the grid's end on, the last step is no longer what was recorded."""
+
 _PACKAGES = ("art-spiking", "adversarial-robustness-toolbox", "torch", "numpy", "numba", "nir", "snntorch")
 
 
@@ -116,6 +119,7 @@ def prepare(
     if splits.craft.digest() == splits.test.digest():
         text = "universal attacks are fitted on the very samples they are scored on"
         flags.append(Flag(code="craft-is-test", text=text))
+    flags += [flag for data in (splits.craft, splits.test) if (flag := _late_flag(data)) is not None]
     return Setting(
         estimator=estimator,
         splits=splits,
@@ -127,8 +131,8 @@ def prepare(
         labels=tuple(int(label) for label in splits.test.y),
         clean=tuple(int(label) for label in clean),
         flags=tuple(flags),
-        packages=_package_versions(),
-        commit=_commit(),
+        packages=package_versions(),
+        commit=checkout_commit(),
         command=tuple(command),
     )
 
@@ -178,6 +182,18 @@ def identify_data(data: EventData) -> DataIdentity:
     )
 
 
+def _late_flag(data: EventData) -> Flag | None:
+    """A flag when many events come after the grid's end."""
+    share = float(data.late.mean())
+    if share <= LATE_SHARE:
+        return None
+    text = (
+        f"{share:.1%} of the events of the {data.split} samples come after the grid's end at "
+        f"{data.grid.duration_us} µs and are counted into its last step: give more or wider steps"
+    )
+    return Flag(code="events-beyond-grid", text=text, value=share)
+
+
 def _limited(data: EventData, most: int | None) -> EventData:
     return data if most is None or len(data.y) <= most else data.subset(most)
 
@@ -217,7 +233,8 @@ def _state_digest(model: torch.nn.Module) -> str:
     return "sha256:" + content.hexdigest()
 
 
-def _package_versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
+    """The installed versions of Python and of the packages that decide a result."""
     versions = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -227,7 +244,7 @@ def _package_versions() -> dict[str, str]:
     return versions
 
 
-def _commit() -> str | None:
+def checkout_commit() -> str | None:
     """The commit of the checkout that the package runs from; None when it was installed from a wheel."""
     source = Path(art_spiking.__file__)
     tracked = ["git", "-C", str(source.parent), "ls-files", "--error-unmatch", source.name]
@@ -249,3 +266,6 @@ def _commit() -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() or None
+
+
+_package_versions, _commit = package_versions, checkout_commit
