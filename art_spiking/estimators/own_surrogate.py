@@ -34,4 +34,4 @@ def warn_of_own_surrogate(estimator: SpikingClassifier, *, stacklevel: int = 2) 
         estimator: the classifier whose network cannot exchange its surrogate.
         stacklevel: as in `warnings.warn`; 2 blames the caller of this function.
     """
-    warnings.warn(own_surrogate_text(estimator), OwnSurrogateWarning, stacklevel=stacklevel + 1)
+    warnings.warn(own_surrogate_text(estimator), OwnSurrogateWarning, stacklevel=stacklevel)
