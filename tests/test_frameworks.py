@@ -287,13 +287,20 @@ def test_a_spike_function_that_cannot_be_pickled_is_named():
         pickle.dumps(network)
 
 
-def test_the_gradient_through_the_reset_is_the_layers_own_business():
-    through = Atan(through_reset=True)
-    with pytest.raises(InvalidInput, match="cut the gradient at the reset"):
-        FrameworkNetwork(sequential(), surrogate=through)
-    immediate = FrameworkNetwork(sequential(reset_delay=False))
-    assert immediate.surrogate == through
-    assert immediate.with_surrogate(through).surrogate == through
+def test_the_gradient_flows_through_the_reset_if_the_surrogate_says_so():
+    through, cut = Atan(through_reset=True), Atan()
+    x, y = events(6), torch.arange(6) % CLASSES
+
+    def gradient(model, surrogate):
+        clf = SpikingClassifier.wrap(model, input_shape=SHAPE)
+        return clf.with_surrogate(surrogate).input_gradient(x, y)[0]
+
+    assert not torch.allclose(gradient(sequential(), through), gradient(sequential(), cut))
+    without = {"reset_mechanism": "none"}
+    assert torch.allclose(gradient(sequential(**without), through), gradient(sequential(**without), cut))
+    immediate = sequential(reset_delay=False)
+    assert FrameworkNetwork(immediate).surrogate == through
+    assert torch.equal(gradient(immediate, through), gradient(immediate, cut))
 
 
 # -- what cannot be --------------------------------------------------------------------------------------

@@ -7,14 +7,15 @@ import copy
 import inspect
 import pickle
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from art_spiking.errors import InvalidInput, InvalidModel
+from art_spiking.errors import InvalidModel
 from art_spiking.frameworks.adapters import FrameworkAdapter, Layout, NeuronPlan
 from art_spiking.frameworks.snntorch_nodes import plan_of
 from art_spiking.frameworks.spikes import SurrogateSpike, replaced
@@ -64,8 +65,9 @@ class SnnTorchAdapter(FrameworkAdapter):
     """snnTorch's neurons: all of `snntorch.SpikingNeuron`, and LeakyParallel.
 
     The state of a layer is emptied layer by layer: `snntorch.utils.reset` finds neither layers inside nested
-    containers nor copies made by deepcopy. A spike fires above the threshold, strictly. The reset's gradient
-    is the layer's own business: cut, but for the part that `reset_delay=False` lets through.
+    containers nor copies made by deepcopy. A spike fires above the threshold, strictly. snnTorch cuts the
+    gradient at a delayed reset, which a surrogate with `through_reset` changes; at the immediate one of
+    `reset_delay=False` it passes, whatever the surrogate says.
     """
 
     name: ClassVar[str] = "snntorch"
@@ -113,14 +115,14 @@ class SnnTorchAdapter(FrameworkAdapter):
     def using(self, model: nn.Module, surrogate: Surrogate) -> Iterator[None]:
         """See `FrameworkAdapter`."""
         layers = list(self.neurons(model).values())
-        if surrogate.through_reset and any(getattr(layer, "reset_delay", True) for layer in layers):
-            raise InvalidInput(
-                "snnTorch's layers cut the gradient at the reset",
-                asked=f"{surrogate}",
-                accepted="a surrogate with through_reset=False",
-                remedy="compile_network, whose networks take either",
-            )
-        with replaced(layers, "spike_grad", SurrogateSpike(surrogate)):
+        spike = SurrogateSpike(surrogate)
+        with ExitStack() as stack:
+            stack.enter_context(replaced(layers, "spike_grad", spike))
+            if surrogate.through_reset:
+                for layer in layers:
+                    if getattr(layer, "reset_delay", True):
+                        reset = partial(_reset_with_gradient, layer, spike)
+                        stack.enter_context(replaced([layer], "mem_reset", reset))
             yield
 
     def picklable(self, model: nn.Module) -> nn.Module:
@@ -159,5 +161,9 @@ class SnnTorchAdapter(FrameworkAdapter):
         make = _SURROGATES.get(named.function) if named else None
         if named is None or make is None:
             return None
-        # The immediate reset of reset_delay=False is part of the graph; the delayed one is cut off.
         return make(**dict(named.arguments), through_reset=not getattr(layer, "reset_delay", True))
+
+
+def _reset_with_gradient(layer: Any, spike: SurrogateSpike, mem: Tensor) -> Tensor:
+    """SnnTorch's `mem_reset`, not detached."""
+    return spike(mem - layer.threshold)

@@ -45,20 +45,26 @@ class SurrogateSpike:
         return spikes
 
 
+_ABSENT = object()
+
+
 @contextmanager
 def replaced(modules: Iterable[nn.Module], attribute: str, value: Any) -> Iterator[None]:
     """Gives every module another `attribute` inside a `with` block; what was there comes back, always.
 
-    A submodule is replaced as well as a plain attribute, and neither is registered anew.
+    A submodule is replaced as well as a plain attribute or a method, and none is registered anew.
     """
     before: list[tuple[dict[str, Any], Any]] = []
     try:
         for module in modules:
             submodules: dict[str, Any] = module._modules
             home = submodules if attribute in submodules else module.__dict__
-            before.append((home, home[attribute]))
+            before.append((home, home.get(attribute, _ABSENT)))
             home[attribute] = value
         yield
     finally:
         for home, own in before:
-            home[attribute] = own
+            if own is _ABSENT:
+                del home[attribute]
+            else:
+                home[attribute] = own

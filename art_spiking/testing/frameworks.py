@@ -50,7 +50,7 @@ def check_framework(
     with torch.no_grad():
         expected = own_loop(model, x.clone())
         adapter.reset(model)
-    others = (FastSigmoid(slope=3.0), Rectangle(width=1.5), Atan(alpha=5.0))
+    others = (FastSigmoid(slope=3.0), Rectangle(width=1.5), Atan(alpha=5.0, through_reset=True))
 
     def logits() -> None:
         with torch.no_grad():
