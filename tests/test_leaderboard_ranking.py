@@ -64,6 +64,13 @@ def test_within_a_rank_the_mean_over_cases_decides():
     assert [(row.name, row.rank) for row in rows] == [("high", 1), ("low", 1)]
 
 
+def test_the_mean_is_there_exactly_where_every_case_has_a_number():
+    whole = {"edits-5": make_record(right=3), "patch-5": make_record("patch-5", right=6)}
+    part = {"edits-5": make_record(right=3)}
+    rows = rank([Entrant("a", "d", 0.9, whole), Entrant("b", "d", 0.9, part)], SUITE)
+    assert [(row.name, row.mean) for row in rows] == [("a", pytest.approx(0.45)), ("b", None)]
+
+
 def test_the_order_of_entrants_does_not_matter():
     entrants = [entrant(name, right, right) for name, right in zip("abcd", (90, 90, 150, 10), strict=True)]
     assert rank(entrants, SUITE) == rank(reversed(entrants), SUITE)

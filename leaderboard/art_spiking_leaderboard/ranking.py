@@ -35,7 +35,8 @@ class Row:
 
     `reasons` says why a model has no rank; it is empty exactly when `rank` and `robust` are there. One
     of them is `claim_problem`, if the claimed clean accuracy was not found. `control` is the worst case over
-    the random controls, counted as `robust` is.
+    the random controls, counted as `robust` is. `mean` is the mean accuracy over the cases: it changes no
+    rank, and tells models apart whose worst case is the same.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Row:
     clean: Share | None = None
     robust: Share | None = None
     control: Share | None = None
+    mean: float | None = None
     rank: int | None = None
     reasons: tuple[str, ...] = ()
     claim_problem: str | None = None
@@ -63,7 +65,7 @@ def rank(entrants: Iterable[Entrant], suite: Suite) -> list[Row]:
     rows = _same_samples(rows)
     complete = [row for row in rows if not row.reasons]
     ranked = [replace(row, rank=_rank_of(row, complete)) for row in complete]
-    ranked.sort(key=lambda row: (row.rank, -_value(row.robust), -_mean(row), row.name))
+    ranked.sort(key=lambda row: (row.rank, -_value(row.robust), -(row.mean or 0.0), row.name))
     waiting = sorted((row for row in rows if row.reasons), key=lambda row: row.name)
     return ranked + waiting
 
@@ -98,7 +100,8 @@ def _row(entrant: Entrant, suite: Suite) -> Row:
         return replace(row, control=control)
     attacked = [record.adversarial for record in records.values()]
     robust = share_of(worst_case(first.labels, first.clean, attacked))
-    return replace(row, control=control, robust=robust)
+    mean = fmean(accuracy(first.labels, classes).value for classes in attacked)
+    return replace(row, control=control, robust=robust, mean=mean)
 
 
 def _missing(records: Mapping[str, Record], suite: Suite) -> tuple[str, ...]:
@@ -121,7 +124,9 @@ def _same_samples(rows: Sequence[Row]) -> list[Row]:
     return [
         row
         if labels.get(row.name, usual) == usual
-        else replace(row, robust=None, reasons=(*row.reasons, "was scored on other samples than the rest"))
+        else replace(
+            row, robust=None, mean=None, reasons=(*row.reasons, "was scored on other samples than the rest")
+        )
         for row in rows
     ]
 
@@ -129,11 +134,6 @@ def _same_samples(rows: Sequence[Row]) -> list[Row]:
 def _rank_of(row: Row, rows: Sequence[Row]) -> int:
     high = 1.0 if row.robust is None else row.robust.high
     return 1 + sum(other.robust is not None and other.robust.low > high for other in rows)
-
-
-def _mean(row: Row) -> float:
-    """The mean accuracy over the cases."""
-    return fmean(accuracy(record.labels, record.adversarial).value for record in row.records.values())
 
 
 def _value(share: Share | None) -> float:

@@ -12,7 +12,8 @@ from art_spiking_leaderboard.results import Table
 
 _NOTE = (
     "worst case: share of the test samples that stay right under every case, with its 95% Wilson interval; "
-    "random: the same over the random controls; then the accuracy in each case. "
+    "mean: of the accuracies in the cases, which changes no rank; random: the worst case over the random "
+    "controls; then the accuracy in each case. "
 )
 
 
@@ -37,7 +38,15 @@ def table_text(table: Table, *, width: int = 100) -> str:
 
 
 def _head(table: Table) -> list[str]:
-    return ["rank", "model", "worst case", "clean", "random", *(case.name for case in table.suite.cases)]
+    return [
+        "rank",
+        "model",
+        "worst case",
+        "mean",
+        "clean",
+        "random",
+        *(case.name for case in table.suite.cases),
+    ]
 
 
 def _line(row: Row, table: Table) -> list[str]:
@@ -46,7 +55,8 @@ def _line(row: Row, table: Table) -> list[str]:
         record = row.records[case.name]
         cases.append(f"{accuracy(record.labels, record.adversarial).value:.2f}")
     control = f"{row.control.value:.2f}" if row.control else "-"
-    return [str(row.rank), row.name, _share(row.robust), _share(row.clean), control, *cases]
+    mean = "-" if row.mean is None else f"{row.mean:.2f}"
+    return [str(row.rank), row.name, _share(row.robust), mean, _share(row.clean), control, *cases]
 
 
 def _share(share: Share | None) -> str:
