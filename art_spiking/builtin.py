@@ -39,6 +39,16 @@ def art_spiking_register_attacks(register: Register) -> None:
         "art_spiking.attacks:RandomPatch",
         "Control: a patch of random events, at equal area.",
     )
+    register(
+        "spike-retiming",
+        "art_spiking.attacks:SpikeRetiming",
+        "Moves the events of each sample in time, none added or removed.",
+    )
+    register(
+        "random-retiming",
+        "art_spiking.attacks:RandomRetiming",
+        "Control: random moves in time, at equal budget.",
+    )
 
 
 @hookimpl
@@ -51,6 +61,11 @@ def art_spiking_register_threats(register: Register) -> None:
     )
     register("pixel-rate", "art_spiking.threats:PixelRate", "A ceiling on any pixel's rate of added events.")
     register("patch-region", "art_spiking.threats:PatchRegion", "Changes only inside one square window.")
+    register(
+        "retiming",
+        "art_spiking.threats:Retiming",
+        "Events move in time alone: a largest shift, a total shift, a number of moves.",
+    )
     register("linf", "art_spiking.threats:Linf", "Every entry changes by at most eps.")
 
 

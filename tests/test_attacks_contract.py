@@ -13,13 +13,15 @@ from art_spiking.attacks import (
     EventGradientAttack,
     RandomEvents,
     RandomPatch,
+    RandomRetiming,
     RandomUniversal,
+    SpikeRetiming,
     SpikingAdversarialPatch,
     SpikingUniversalPerturbation,
 )
 from art_spiking.errors import InvalidInput
 from art_spiking.estimators import SpikingClassifier
-from art_spiking.threats import EventEdits, Linf, PatchRegion
+from art_spiking.threats import EventEdits, Linf, Retiming
 
 QUICK = {
     EventGradientAttack: {"steps": 4},
@@ -28,12 +30,30 @@ QUICK = {
     RandomEvents: {},
     RandomUniversal: {},
     RandomPatch: {},
+    SpikeRetiming: {"steps": 4},
+    RandomRetiming: {},
+}
+RETIMINGS = (SpikeRetiming, RandomRetiming)
+RETIMING_THREATS = {
+    "shift": Retiming(1),
+    "moves": Retiming(max_moved=12),
+    "share": Retiming(max_moved=0.2),
+    "total shift": Retiming(max_total_shift=9),
+    "all of them": Retiming(2, 12, 10),
 }
 PATCHES = (SpikingAdversarialPatch, RandomPatch)
+
+
+def threats_of(attack):
+    if attack in RETIMINGS:
+        return RETIMING_THREATS
+    return samples.PATCH_THREATS if attack in PATCHES else samples.EDIT_THREATS
+
+
 CASES = [
     pytest.param(attack, threat, id=f"{attack.__name__}-{name}")
     for attack in QUICK
-    for name, threat in (samples.PATCH_THREATS if attack in PATCHES else samples.EDIT_THREATS).items()
+    for name, threat in threats_of(attack).items()
 ]
 
 
@@ -48,7 +68,7 @@ def data():
 
 
 def threat_for(attack):
-    return PatchRegion(0.15) if attack in PATCHES else EventEdits(12)
+    return next(iter(threats_of(attack).values()))
 
 
 def build(attack, model, threat=None, **options):
@@ -90,7 +110,7 @@ def test_the_same_seed_gives_the_same_result_and_inputs_stay_as_they_are(spiking
     np.testing.assert_array_equal(again.generate(x, y), again.generate(x, y))
 
 
-@pytest.mark.parametrize("attack", [RandomEvents, RandomUniversal, RandomPatch])
+@pytest.mark.parametrize("attack", [RandomEvents, RandomUniversal, RandomPatch, RandomRetiming])
 def test_another_seed_gives_another_result(spiking, data, attack):
     x, y = data
     first, second = (build(attack, spiking, seed=seed).generate(x, y) for seed in (1, 2))

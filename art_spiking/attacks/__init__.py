@@ -6,6 +6,7 @@ from art_spiking.attacks.controls import RandomEvents, RandomPatch, RandomUniver
 from art_spiking.attacks.gradient import EventGradientAttack
 from art_spiking.attacks.patch import SpikingAdversarialPatch
 from art_spiking.attacks.perturbations import EditMask, Patch, Perturbation
+from art_spiking.attacks.retiming import RandomRetiming, SpikeRetiming
 from art_spiking.attacks.universal import SpikingUniversalPerturbation
 
 __all__ = [
@@ -18,7 +19,9 @@ __all__ = [
     "Perturbation",
     "RandomEvents",
     "RandomPatch",
+    "RandomRetiming",
     "RandomUniversal",
+    "SpikeRetiming",
     "SpikingAdversarialPatch",
     "SpikingUniversalPerturbation",
     "UniversalAttack",

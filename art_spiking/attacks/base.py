@@ -5,13 +5,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Protocol, final
+from typing import Any, ClassVar, Generic, Protocol, final
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from art.attacks.attack import EvasionAttack
 from torch import Tensor
+from typing_extensions import TypeVar
 
 from art_spiking.attacks.objectives import gap
 from art_spiking.attacks.perturbations import Perturbation
@@ -20,7 +21,7 @@ from art_spiking.estimators import SpikingClassifier
 from art_spiking.estimators.inputs import check_shape, label_indices
 from art_spiking.events import validate_spike_tensor
 from art_spiking.surrogates import Atan, Surrogate, surrogate_from_dict
-from art_spiking.threats import EventThreat
+from art_spiking.threats import EventThreat, ThreatModel
 
 Array = npt.NDArray[Any]
 
@@ -49,7 +50,11 @@ and so much hangs on the class that a search drives towards that a second start 
 Surrogates = Surrogate | Mapping[str, Any] | Sequence[Surrogate | Mapping[str, Any]] | None
 
 
-class EventAttack(EvasionAttack):
+_ACCEPTED = {"EventThreat": "EventEdits, PixelRate, PatchRegion, or several joined by &"}
+ThreatT = TypeVar("ThreatT", bound=ThreatModel, default=EventThreat)
+
+
+class EventAttack(EvasionAttack, Generic[ThreatT]):
     """An attack whose results are events that its threat model allows.
 
     A subclass writes `run` and its own hyper-parameters, keyword-only and with defaults, and names these in
@@ -57,17 +62,19 @@ class EventAttack(EvasionAttack):
     returns is projected onto the threat model and then checked by it.
 
     Attributes:
+        threats: the kinds of threat model that it serves.
         universal: whether `fit` makes one perturbation for all samples.
         leaves_fooled: whether samples that are misclassified already are returned unchanged.
     """
 
     attack_params: ClassVar[list[str]] = [*EvasionAttack.attack_params, "threat", "seed", "batch_size"]
     _estimator_requirements = (SpikingClassifier,)
+    threats: ClassVar[tuple[type[ThreatModel], ...]] = (EventThreat,)
     universal: ClassVar[bool] = False
     leaves_fooled: ClassVar[bool] = True
 
     def __init__(
-        self, estimator: SpikingClassifier, threat: EventThreat, *, seed: int = 0, batch_size: int = 50
+        self, estimator: SpikingClassifier, threat: ThreatT, *, seed: int = 0, batch_size: int = 50
     ) -> None:
         """Takes what every attack needs.
 
@@ -78,7 +85,7 @@ class EventAttack(EvasionAttack):
             batch_size: samples attacked at once.
 
         Raises:
-            InvalidInput: a threat model that is not one of events, or an option that does not fit.
+            InvalidInput: a threat model of another kind, or an option that does not fit.
             art.exceptions.EstimatorError: the estimator is no SpikingClassifier.
         """
         super().__init__(estimator=estimator)
@@ -92,11 +99,11 @@ class EventAttack(EvasionAttack):
         super()._check_params()
         if not hasattr(self, "batch_size"):
             return  # ART checks once before there is anything to check
-        if not isinstance(self.threat, EventThreat):
+        if not isinstance(self.threat, self.threats):
             raise InvalidInput(
-                "an attack on events needs a threat model of events",
+                f"{type(self).__name__} does not serve this threat model",
                 asked=repr(self.threat),
-                accepted="EventEdits, PixelRate, PatchRegion, or several joined by &",
+                accepted=", ".join(_ACCEPTED.get(kind.__name__, kind.__name__) for kind in self.threats),
             )
         if self.estimator.model.folded:
             raise InvalidInput(
@@ -177,7 +184,7 @@ class EventAttack(EvasionAttack):
         counts = np.array(validate_spike_tensor(x, shape=self.estimator.input_shape, binary=False))
         clean = torch.from_numpy(counts).to(self.estimator.device)
         # The threat refuses here, before any work, a budget or a polarity that the input cannot have.
-        self.threat.allowed(clean[:1])
+        self.threat.check_input(clean[:1])
         if y is not None:
             labels = label_indices(np.asarray(y), len(clean), self.estimator.nb_classes)
             return clean, torch.as_tensor(labels, device=clean.device), None

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -140,3 +142,13 @@ def patch_side(threat: EventThreat, x: Tensor) -> int:
             "a patch needs rows and columns", found=f"shape {tuple(x.shape)}", accepted="(N, T, C, H, W)"
         )
     return region_of(threat).side(x.shape[3], x.shape[4])
+
+
+def places_on_grid(sensor: tuple[int, ...], side: int) -> list[tuple[int, int]]:
+    """Returns evenly spread (top, left) of a patch on a sensor (H, W): some four fifths of its side apart."""
+    apart = max(1, 4 * side // 5)
+    rows, columns = (
+        np.linspace(0, whole - side, 1 - (side - whole) // apart).round().astype(int).tolist()
+        for whole in sensor
+    )
+    return list(product(rows, columns))

@@ -72,6 +72,13 @@ class ThreatModel(ABC):
     def violations(self, x_adv: Tensor | Array, x: Tensor | Array) -> list[Violation]:
         """Every rule that a sample of `x_adv` breaks; empty exactly when all are allowed."""
 
+    def check_input(self, x: Tensor) -> None:  # noqa: B027 (most fit every input)
+        """Checks that the threat model fits a clean batch.
+
+        Raises:
+            InvalidInput: it does not, as a budget that is larger than the input.
+        """
+
     def cost(self, x_adv: Tensor | Array, x: Tensor | Array) -> Cost:
         """Counts what was added and removed, by cell.
 
@@ -224,6 +231,10 @@ class EventThreat(ThreatModel):
         units = (strength + 0.5).floor().clamp(min=1.0)
         edits = Edits(counts, strength, torch.where(strength > 0, change.sign() * units, 0.0))
         return counts + self.restrict(edits.within(*self.cell_limits(counts))).units
+
+    def check_input(self, x: Tensor) -> None:
+        """See `ThreatModel.check_input`."""
+        self.allowed(x)
 
     @torch.no_grad()
     def allowed(self, x: Tensor) -> tuple[Tensor, Tensor]:

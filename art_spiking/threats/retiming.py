@@ -21,6 +21,8 @@ from art_spiking.threats.retiming_lines import best_times, matched_shifts
 Unit = Literal["steps", "us"]
 
 _BISECTIONS = 24
+_NEAR = 0.98
+"""A retiming that uses this much of its budget ends the search for a price."""
 _SMALL = 1e-6
 
 
@@ -117,7 +119,7 @@ class Retiming(ThreatModel):
 
         The linear oracle of the Frank-Wolfe method: exact, by dynamic programming over each line, where only
         the largest shift is bounded. The other budgets enter as a price of moving, found by bisection, so
-        that the result is the best one for its own number of moves, which may be some less than allowed.
+        that the result is the best one for its own number of moves, which may be a little less than allowed.
 
         Args:
             gain: like `x`, any real numbers: what an event in the cell is worth.
@@ -217,52 +219,35 @@ class Retiming(ThreatModel):
             yield "max_moved", most_moved, moved, f"{moved} events moved; at most {most_moved:g} may"
 
     def _placed(self, gain: Tensor, x: Tensor, *, crowding: float) -> Tensor:
-        clean, value = _lines(x).astype(np.int32), _lines(gain.to(torch.float64))
-        value = np.nan_to_num(value, nan=0.0, posinf=1e30, neginf=-1e30)
+        clean = _lines(x).astype(np.int32)
+        value = np.nan_to_num(_lines(gain.to(torch.float64)), nan=0.0, posinf=1e30, neginf=-1e30)
         size = np.maximum(np.abs(value).max(axis=(1, 2), initial=0), 1.0 if crowding else 1e-30)
-        # Events that gain nothing by moving stay.
-        least = np.stack([_SMALL * size, _SMALL * size], 1)
-        moved, total = self.budgets(clean.sum((1, 2)))
-        largest = self.largest_shift(x.shape[1])
+        budgets = np.stack(self.budgets(clean.sum((1, 2))), 1)
+        bounded = np.isfinite(budgets)
+        shift = self.largest_shift(x.shape[1])
 
-        def placed(price: NDArray[np.float64], rows: Array) -> Array:
-            return best_times(
-                clean[rows],
-                value[rows],
-                price[rows] + least[rows],
-                max_shift=largest,
-                max_count=self.max_count,
-                crowding=crowding,
-            )
+        def placed(price: Array, rows: Array) -> tuple[Array, Array]:
+            # Events that gain nothing by moving stay.
+            paid = np.where(bounded, price[:, None], 0.0) + _SMALL * size[:, None]
+            lines = clean[rows], value[rows], paid[rows]
+            return best_times(*lines, max_shift=shift, max_count=self.max_count, crowding=crowding)
 
-        everyone = np.arange(len(clean))
-        price = np.zeros_like(least)
-        result = placed(price, everyone)
-        over = everyone[self._over(result, clean, moved, total)]
-        # Moving an event gains at most twice the largest value: at that price none does.
+        # At the highest price, more than any move gains, none moves.
         low, high = np.zeros(len(clean)), 2.1 * size + 2 * crowding * (1 + clean.max(initial=0))
-        result[over] = clean[over]
-        for _ in range(_BISECTIONS if len(over) else 0):
-            middle = (low + high) / 2
-            price[:, 0] = np.where(np.isfinite(moved), middle, 0.0)
-            price[:, 1] = np.where(np.isfinite(total), middle, 0.0)
-            tried = placed(price, over)
-            too_many = self._over(tried, clean[over], moved[over], total[over])
-            result[over[~too_many]] = tried[~too_many]
-            low[over[too_many]], high[over[~too_many]] = middle[over[too_many]], middle[over[~too_many]]
+        result, spent = placed(low, np.arange(len(clean)))
+        open_ = np.flatnonzero((spent > budgets).any(1))
+        result[open_] = clean[open_]
+        for _ in range(_BISECTIONS):
+            if not len(open_):
+                break
+            price = (low + high) / 2
+            tried, spent = placed(price, open_)
+            fits = (spent <= budgets[open_]).all(1)
+            result[open_[fits]] = tried[fits]
+            high[open_[fits]], low[open_[~fits]] = price[open_[fits]], price[open_[~fits]]
+            open_ = open_[~fits | (spent < _NEAR * budgets[open_]).all(1)]
         shape = (len(x), *x.shape[2:], x.shape[1])
         return torch.from_numpy(result.reshape(shape)).movedim(-1, 1).to(x)
-
-    def _over(self, placed: Array, clean: Array, moved: Array, total: Array) -> NDArray[np.bool_]:
-        """Whether each sample (lines, T) spends more than its budgets."""
-        spent = [np.abs(matched_shifts(new.T, old.T)) for new, old in zip(placed, clean, strict=True)]
-        return np.array(
-            [
-                np.count_nonzero(shifts) > most or shifts.sum() > most_total
-                for shifts, most, most_total in zip(spent, moved, total, strict=True)
-            ],
-            dtype=bool,
-        )
 
     def _steps(self, amount: float) -> int:
         """An amount of `unit` in whole steps."""

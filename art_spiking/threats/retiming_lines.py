@@ -15,7 +15,7 @@ Array = NDArray[Any]
 
 def best_times(
     clean: Array, value: Array, price: Array, *, max_shift: int, max_count: int, crowding: float
-) -> Array:
+) -> tuple[Array, Array]:
     """Moves events along their lines so that the value of their cells, less the price of moving, is largest.
 
     Events of a line keep their order, which costs nothing: they cannot be told apart. An event that stays is
@@ -30,11 +30,13 @@ def best_times(
         crowding: how much less each further event of a cell is worth.
 
     Returns:
-        int32 (N, lines, T), the events as placed; each line holds as many as before.
+        int32 (N, lines, T), the events as placed, as many in each line as before; and int64 (N, 2), how many
+        of them moved, and how many steps together.
     """
     placed = np.empty_like(clean)
-    _place(clean, value, price, max_shift, max_count, crowding, placed)
-    return placed
+    spent = np.zeros((len(clean), 2), np.int64)
+    _place(clean, value, price, max_shift, max_count, crowding, placed, spent)
+    return placed, spent
 
 
 @compiled
@@ -46,6 +48,7 @@ def _place(
     max_count: int,
     crowding: float,
     placed: Array,
+    spent: Array,
 ) -> None:
     samples, lines, steps = clean.shape
     for n in range(samples):
@@ -84,7 +87,12 @@ def _place(
             j = events
             for t in range(steps - 1, -1, -1):
                 placed[n, line, t] = taken[t, j]
-                j -= taken[t, j]
+                for _ in range(taken[t, j]):
+                    j -= 1
+                    shift = abs(times[j] - t)
+                    if shift > 0:
+                        spent[n, 0] += 1
+                        spent[n, 1] += shift
 
 
 def matched_shifts(after: Array, before: Array) -> Array:
