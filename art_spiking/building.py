@@ -102,11 +102,11 @@ class Neurons:
         v_reset: Potential after a spike, where the semantics resets to a value.
         r: Gain of the input.
         v_leak: Potential at rest.
-        tau_us: Time constant of the membrane in µs; LIF, CubaLIF and LI need it.
-        tau_syn_us: Time constant of the synapse in µs; CubaLIF needs it.
+        tau_us: Time constant of the membrane in µs; all but IF and I need it.
+        tau_syn_us: Time constant of the synapse in µs; CubaLIF and CubaLI need it.
     """
 
-    type: Literal["IF", "LIF", "CubaLIF", "LI"] = "IF"
+    type: Literal["IF", "LIF", "CubaLIF", "LI", "CubaLI", "I"] = "IF"
     v_threshold: float = field(default=1.0, kw_only=True)
     v_reset: float = field(default=0.0, kw_only=True)
     r: float = field(default=1.0, kw_only=True)
@@ -117,11 +117,12 @@ class Neurons:
     def node(self, shape: Shape, generator: torch.Generator) -> NodeSpec:
         """See `LayerPlan`."""
         values: dict[str, float | None] = {"r": self.r}
-        if self.type != "LI":
+        has_synapse = self.type in ("CubaLIF", "CubaLI")
+        if self.type in ("IF", "LIF", "CubaLIF"):
             values |= {"v_threshold": self.v_threshold, "v_reset": self.v_reset}
-        if self.type != "IF":
-            values |= {"tau_mem" if self.type == "CubaLIF" else "tau": self.tau_us, "v_leak": self.v_leak}
-        if self.type == "CubaLIF":
+        if self.type not in ("IF", "I"):
+            values |= {"tau_mem" if has_synapse else "tau": self.tau_us, "v_leak": self.v_leak}
+        if has_synapse:
             values |= {"tau_syn": self.tau_syn_us, "w_in": 1.0}
         arrays: dict[str, Array] = {}
         for name, value in values.items():
@@ -130,7 +131,7 @@ class Neurons:
                     f"{self.type} neurons need a time constant",
                     found=f"{name} is None",
                     accepted="µs, above 0",
-                    remedy="pass tau_us, and tau_syn_us for CubaLIF",
+                    remedy="pass tau_us, and tau_syn_us for neurons with a synapse",
                 )
             arrays[name] = np.full(shape, value * 1e-6 if name.startswith("tau") else value, np.float32)
         return NodeSpec(self.type, {}, arrays)

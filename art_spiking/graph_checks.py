@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from art_spiking.errors import InvalidModel
+from art_spiking.graph_order import Edge, cycle_edge, reachable
 from art_spiking.node_types import (
     MAX_ELEMENTS,
     Array,
@@ -16,6 +17,7 @@ from art_spiking.node_types import (
     Shape,
     element_count,
     field_mismatches,
+    has_state,
     output_shape,
 )
 
@@ -27,8 +29,6 @@ MAX_TEXT = 300
 """The most characters of a part of a problem."""
 MAX_GRAPH_ELEMENTS = 4 * MAX_ELEMENTS
 """The most values all nodes together may put out in one time step."""
-
-Edge = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -95,41 +95,43 @@ def graph_problems(
         file: The file that the problems name.
     """
     wrong = _too_many(nodes, edges) or _node_mismatches(nodes) + _edge_mismatches(nodes, edges)
+    wrong = wrong or _way_mismatches(nodes, edges)
     if not wrong:
-        _, wrong = shapes_along(nodes, chain(nodes, edges))
+        _, wrong = shapes_along(nodes, edges)
     return [ModelProblem(file, m.key, m.expected, m.found) for m in wrong]
 
 
-def chain(nodes: Mapping[str, Node], edges: Sequence[Edge]) -> tuple[str, ...]:
-    """The names from the Input onwards, each followed by the target of its edge; edges hold no cycle."""
-    following = dict(edges)
-    name = next(key for key, node in nodes.items() if node.type == "Input")
-    order = [name]
-    while name in following:
-        name = following[name]
-        order.append(name)
-    return tuple(order)
-
-
-def shapes_along(nodes: Mapping[str, Node], order: Sequence[str]) -> tuple[dict[str, Shape], list[Mismatch]]:
-    """The shape each node of a chain puts out, and what does not fit; stops at the first misfit."""
-    shape: Shape = nodes[order[0]].attributes["shape"]
-    shapes = {order[0]: shape}
+def shapes_along(nodes: Mapping[str, Node], edges: Sequence[Edge]) -> tuple[dict[str, Shape], list[Mismatch]]:
+    """The shape each node puts out, from the Input on, and what does not fit; stops at the first misfit."""
+    following: dict[str, list[str]] = {}
+    for a, b in sorted(edges):
+        following.setdefault(a, []).append(b)
+    start = next(name for name, node in nodes.items() if node.type == "Input")
+    shapes: dict[str, Shape] = {start: nodes[start].attributes["shape"]}
+    first_edge: dict[str, Edge] = {}
     total = 0
-    for index, name in enumerate(order):
-        node = nodes[name]
-        if index > 0:
-            result = output_shape(node.type, node.attributes, node.arrays, shape)
-            if isinstance(result, Mismatch):
-                place = f"edge {order[index - 1]!r} -> {name!r} ({node.type}.{result.key})"
-                return shapes, [Mismatch(place, result.expected, result.found)]
-            shapes[name] = shape = result
-        total += element_count(shape)
-        if element_count(shape) > MAX_ELEMENTS or total > MAX_GRAPH_ELEMENTS:
+    waiting = deque([start])
+    while waiting:
+        name = waiting.popleft()
+        total += element_count(shapes[name])
+        if element_count(shapes[name]) > MAX_ELEMENTS or total > MAX_GRAPH_ELEMENTS:
             expected = f"at most {MAX_ELEMENTS} values a time step, {MAX_GRAPH_ELEMENTS} with all before it"
-            return shapes, [
-                Mismatch(f"node {name!r}", expected, f"shape {shape}, {total} with all before it")
-            ]
+            found = f"shape {shapes[name]}, {total} with all before it"
+            return shapes, [Mismatch(f"node {name!r}", expected, found)]
+        for after in following.get(name, ()):
+            edge, node = (name, after), nodes[after]
+            other = first_edge.setdefault(after, edge)
+            if shapes[other[0]] != shapes[name]:
+                expected = f"{shapes[other[0]]}, to be added to what {_named(other)} brings"
+                return shapes, [Mismatch(_named(edge), expected, str(shapes[name]))]
+            if after in shapes:
+                continue
+            result = output_shape(node.type, node.attributes, node.arrays, shapes[name])
+            if isinstance(result, Mismatch):
+                place = f"{_named(edge)} ({node.type}.{result.key})"
+                return shapes, [Mismatch(place, result.expected, result.found)]
+            shapes[after] = result
+            waiting.append(after)
     return shapes, []
 
 
@@ -169,48 +171,30 @@ def _edge_mismatches(nodes: Mapping[str, Node], edges: Sequence[Edge]) -> list[M
         for end in pair:
             if end not in nodes:
                 out.append(Mismatch(_named(pair), "edges between nodes of the graph", f"no node {end!r:.80}"))
-    inside = [pair for pair in dict.fromkeys(edges) if pair[0] in nodes and pair[1] in nodes]
-    closing = _cycle_edge(inside)
-    if closing is not None:
-        expected = "a feed-forward graph (recurrent connections are not supported yet)"
-        out.append(Mismatch(_named(closing), expected, "an edge that closes a cycle"))
-        inside.remove(closing)
-    for side, words in ((0, "leaving"), (1, "entering")):
-        counts = Counter(pair[side] for pair in inside)
+    for side, words, end in ((0, "leaving", "Output"), (1, "entering", "Input")):
+        counts = Counter(pair[side] for pair in edges if pair[0] in nodes and pair[1] in nodes)
         for name, node in nodes.items():
-            ends = (side == 0 and node.type == "Output") or (side == 1 and node.type == "Input")
-            want = 0 if ends else 1
-            if counts[name] != want:
-                expected = f"{want} edge {words} it (the nodes form one chain from Input to Output)"
-                out.append(Mismatch(f"node {name!r:.80}", expected, f"{counts[name]} {words}"))
+            if (node.type == end) == (counts[name] > 0):
+                expected = f"{'no' if node.type == end else 'an'} edge {words} it"
+                out.append(Mismatch(f"node {name!r:.80}", expected, f"{counts[name] or 'none'}"))
+    return out
+
+
+def _way_mismatches(nodes: Mapping[str, Node], edges: Sequence[Edge]) -> list[Mismatch]:
+    """What is wrong with the ways that good edges between good nodes make."""
+    out = []
+    idle = [pair for pair in edges if not any(has_state(nodes[k].type, nodes[k].arrays) for k in pair)]
+    closing = cycle_edge(idle)
+    if closing is not None:
+        expected = "a neuron with a state, or a delay above zero, in every cycle"
+        out.append(Mismatch(_named(closing), expected, "an edge that closes a cycle without"))
+    back = [(b, a) for a, b in edges]
+    for kind, pairs, words in (("Input", edges, "from"), ("Output", back, "to")):
+        ends = [name for name, node in nodes.items() if node.type == kind]
+        for name in sorted(set(nodes) - reachable(ends, pairs)):
+            out.append(Mismatch(f"node {name!r:.80}", f"a way {words} the {kind}", "none"))
     return out
 
 
 def _named(pair: Edge) -> str:
     return f"edge {pair[0]!r:.80} -> {pair[1]!r:.80}"
-
-
-def _cycle_edge(edges: Sequence[Edge]) -> Edge | None:
-    """An edge that closes a cycle, or None; a depth-first walk without recursion."""
-    following: dict[str, list[str]] = {}
-    for a, b in edges:
-        following.setdefault(a, []).append(b)
-    done: set[str] = set()
-    # From nodes that nothing enters first, so that the edge named is the one that leads back.
-    entered = {b for _, b in edges}
-    for root in sorted(following, key=lambda name: (name in entered, name)):
-        path: dict[str, list[str]] = {}
-        if root not in done:
-            path[root] = list(following[root])
-        while path:
-            here, waiting = next(reversed(path.items()))
-            if not waiting:
-                done.add(here)
-                del path[here]
-                continue
-            ahead = waiting.pop()
-            if ahead in path:
-                return here, ahead
-            if ahead not in done:
-                path[ahead] = list(following.get(ahead, ()))
-    return None

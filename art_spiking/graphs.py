@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from art_spiking import graph_checks
-from art_spiking.graph_checks import Edge, ModelProblem, ModelProblems, graph_problems
-from art_spiking.node_types import NODE_TYPES, Array, AttributeValue, Shape
+from art_spiking.graph_checks import ModelProblem, ModelProblems, graph_problems
+from art_spiking.graph_order import Edge, Group, groups
+from art_spiking.node_types import NODE_TYPES, STATEFUL, Array, AttributeValue, Shape, holds_back
 
-__all__ = ["Edge", "GraphSpec", "ModelProblem", "ModelProblems", "NodeSpec", "graph_problems"]
+__all__ = ["Edge", "GraphSpec", "Group", "ModelProblem", "ModelProblems", "NodeSpec", "graph_problems"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +76,9 @@ class NodeSpec:
 
 @dataclass(frozen=True)
 class GraphSpec:
-    """A feed-forward chain of nodes from one Input to one Output, checked when it is made.
+    """A graph of nodes from one Input to one Output, checked when it is made.
+
+    A node that several edges enter takes their sum. A cycle is a recurrent group; see `groups`.
 
     Attributes:
         nodes: Node by name; their order does not matter.
@@ -84,7 +87,8 @@ class GraphSpec:
 
     Raises:
         ModelProblems: A node of an unknown type, a missing or odd field, values that are not finite, an edge
-            that leads nowhere, a cycle, a branch, or shapes that do not fit along an edge; all at once.
+            that leads nowhere, a node on no way from Input to Output, a cycle without a state, all at once;
+            or shapes that do not fit along an edge.
     """
 
     nodes: Mapping[str, NodeSpec]
@@ -128,13 +132,24 @@ class GraphSpec:
                 sha.update(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
         return f"sha256:{sha.hexdigest()}"
 
-    def chain(self) -> tuple[str, ...]:
+    def groups(self) -> tuple[Group, ...]:
+        """The nodes in the order of the computation, those of a cycle together; see `graph_order.groups`."""
+        start = next(name for name, node in self.nodes.items() if node.type == "Input")
+        neurons = {name for name, node in self.nodes.items() if node.type in STATEFUL}
+        delays = {name for name, node in self.nodes.items() if holds_back(node.type, node.arrays)}
+        return groups(self.edges, start, neurons, delays)
+
+    def order(self) -> tuple[str, ...]:
         """The names of all nodes in the order of the computation, from the Input to the Output."""
-        return graph_checks.chain(self.nodes, self.edges)
+        return tuple(name for group in self.groups() for name in group.nodes)
+
+    def chain(self) -> tuple[str, ...]:
+        """The same as `order`, by its name from when graphs were chains."""
+        return self.order()
 
     def shapes(self) -> Mapping[str, Shape]:
         """The shape of what every node puts out in one time step, without batch and time axes."""
-        return MappingProxyType(graph_checks.shapes_along(self.nodes, self.chain())[0])
+        return MappingProxyType(graph_checks.shapes_along(self.nodes, self.edges)[0])
 
 
 def _plain(value: Any, kind: str) -> AttributeValue:

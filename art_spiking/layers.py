@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The layers of a spiking network: frame layers that know no time, and neuron layers that scan it."""
+"""The layers of a spiking network: frame layers that know no time, neuron layers and delays that do."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from art_spiking import neurons
+from art_spiking.errors import InvalidInput
 from art_spiking.graphs import NodeSpec
 from art_spiking.kernels import Backend, scan
+from art_spiking.kernels.delays import delay
 from art_spiking.kernels.frames import can_pool, conv2d, sum_pool2d
 from art_spiking.neurons import Coefficients, NeuronSemantics
 from art_spiking.surrogates import Surrogate
@@ -149,7 +151,7 @@ class Flattening(FrameLayer):
 
 
 class NeuronLayer(Layer):
-    """A layer of IF, LIF, CubaLIF, LI or Threshold neurons, run over all time steps by one scan.
+    """A layer of neurons of one of `NEURON_TYPES`, run over all time steps by one scan.
 
     Its parameters are buffers: they are part of the model, and nothing here trains them.
     """
@@ -188,6 +190,49 @@ class NeuronLayer(Layer):
         )
 
 
+class DelayLayer(Layer):
+    """NIR's Delay: y(t) = x(t - delay), silent before.
+
+    Attributes:
+        steps: The delays in time steps, int64, of the layer's shape or of one element.
+    """
+
+    steps: Tensor
+
+    def __init__(self, spec: NodeSpec, dt_us: float | None) -> None:
+        """Turns seconds into whole steps.
+
+        Raises:
+            InvalidInput: dt_us is missing or not above 0, or a delay is not a whole number of steps.
+        """
+        super().__init__(spec)
+        if dt_us is None or not 0 < dt_us < float("inf"):
+            raise InvalidInput(
+                "a delay needs the length of a step",
+                asked=f"dt_us={dt_us}",
+                accepted="µs, above 0",
+                remedy="pass dt_us, as in dt_us=1000 for frames of 1 ms",
+            )
+        exact = torch.tensor(spec.arrays["delay"], dtype=torch.float64) * (1e6 / dt_us)
+        whole = exact.round()
+        # Seconds in float32 are off by up to their rounding; a delay above zero takes a step at least.
+        wrong = ((exact - whole).abs() > 1e-3 + exact * 2.0**-22) | ((exact > 0) & (whole == 0))
+        if bool(wrong.any()):
+            raise InvalidInput(
+                "a delay is not a whole number of steps",
+                asked=f"dt_us={dt_us:g}",
+                found=f"a delay of {float(exact[wrong].min()) * dt_us:g} µs",
+                accepted="multiples of dt_us",
+                remedy="bin at steps of which every delay is a multiple",
+            )
+        # No recording has as many steps as the limit.
+        self.register_buffer("steps", _single(whole.clamp(max=2.0**40)).long(), persistent=False)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(N, T, *F) to the same shape."""
+        return delay(values, self.steps)
+
+
 def _single(value: Tensor) -> Tensor:
     """One element in the place of many equal ones."""
     value = value.contiguous()
@@ -205,13 +250,15 @@ FRAME_LAYERS: Mapping[str, Callable[[NodeSpec], FrameLayer]] = MappingProxyType(
         "Flatten": Flattening,
     }
 )
-NEURON_TYPES = ("IF", "LIF", "CubaLIF", "LI", "Threshold")
+NEURON_TYPES = ("IF", "LIF", "CubaLIF", "LI", "CubaLI", "I", "Threshold")
 
 
 def make_layer(
     spec: NodeSpec, semantics: NeuronSemantics, surrogate: Surrogate, dt_us: float | None
-) -> FrameLayer | NeuronLayer:
+) -> FrameLayer | NeuronLayer | DelayLayer:
     """The layer of a node other than Input and Output."""
+    if spec.type == "Delay":
+        return DelayLayer(spec, dt_us)
     if spec.type in NEURON_TYPES:
         return NeuronLayer(spec, semantics, surrogate, dt_us)
     if spec.type in ("SumPool2d", "AvgPool2d"):

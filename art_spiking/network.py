@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A feed-forward spiking network, run layer by layer over all time steps; nothing is kept between calls."""
+"""A spiking network, run layer by layer over all time steps; nothing is kept between calls."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from torch import Tensor, nn
 from art_spiking.building import LayerPlan, plan_graph
 from art_spiking.errors import InvalidInput, InvalidModel
 from art_spiking.graphs import GraphSpec
-from art_spiking.layers import FrameLayer, NeuronLayer, Pooling, make_layer
+from art_spiking.layers import NeuronLayer, Pooling, make_layer
 from art_spiking.neurons import NeuronSemantics
 from art_spiking.nir_graphs import graph_from_nir, read_nir
+from art_spiking.recurrence import AnyLayer
+from art_spiking.running import Schedule, walk
 from art_spiking.surrogates import Atan, Surrogate
 
 if TYPE_CHECKING:
@@ -32,7 +34,10 @@ _AXES = {1: "F", 2: "C, L", 3: "C, H, W"}
 
 
 class SpikingNetwork(nn.Module):
-    """A chain of layers from a graph, under stated neuron semantics.
+    """The layers of a graph, under stated neuron semantics.
+
+    A layer that is fed by several takes their sum. The layers of a cycle are stepped through time together,
+    and along the edges that lead back comes what was put out a step before; see `graph_order.groups`.
 
     Weights are parameters, which `requires_grad` as any module's; neuron parameters are not trained. All is
     float32 unless the module is moved to another type; inputs are cast to it.
@@ -40,7 +45,7 @@ class SpikingNetwork(nn.Module):
     Attributes:
         semantics: What the graph leaves open; part of the model's identity.
         surrogate: The derivative of the spike in the backward pass.
-        dt_us: Length of a time step in µs, or None if no neuron has a time constant and none was stated.
+        dt_us: Length of a time step in µs, or None if nothing needs it and none was stated.
         input_shape: Shape of the input in one step, such as (C, H, W).
         output_shape: Shape of the output in one step, such as (K,).
         node_names: Names of the layers in the order of the computation.
@@ -59,7 +64,7 @@ class SpikingNetwork(nn.Module):
         Args:
             graph: The network's nodes, edges and arrays.
             semantics: What the graph leaves open, or the name of a preset.
-            dt_us: Length of a time step in µs; LIF, CubaLIF and LI need it.
+            dt_us: Length of a time step in µs; neurons with a time constant and delays need it.
             surrogate: The derivative of the spike; by default `Atan()`.
 
         Raises:
@@ -70,12 +75,11 @@ class SpikingNetwork(nn.Module):
         self.semantics = NeuronSemantics.preset(semantics) if isinstance(semantics, str) else semantics
         self.surrogate = Atan() if surrogate is None else surrogate
         self.dt_us = dt_us
-        chain = graph.chain()
-        shapes = graph.shapes()
-        self.node_names = chain[1:-1]
-        self.input_shape = shapes[chain[0]]
-        self.output_shape = shapes[chain[-2]]
         self._graph = graph
+        self._schedule = Schedule.of(graph)
+        self.node_names = self._schedule.names
+        self.input_shape = self._schedule.shapes[self._schedule.start]
+        self.output_shape = self._schedule.shapes[self._schedule.end]
         self.layers = nn.ModuleList(self._make_layer(name) for name in self.node_names)
 
     @classmethod
@@ -98,7 +102,7 @@ class SpikingNetwork(nn.Module):
         Args:
             source: Path of a file, which is read without being trusted, or a graph.
             semantics: What the graph leaves open, or the name of a preset.
-            dt_us: Length of a time step in µs; LIF, CubaLIF and LI need it.
+            dt_us: Length of a time step in µs; neurons with a time constant and delays need it.
 
         Raises:
             InvalidModel: The file is not safe to read or damaged, or the graph is not one that can be run.
@@ -131,27 +135,35 @@ class SpikingNetwork(nn.Module):
         return cls(plan_graph(input_shape, layers, generator), semantics=semantics, dt_us=dt_us)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Output of the last node (N, T, *output_shape) for spikes x (N, T, *input_shape).
+        """What enters the Output (N, T, *output_shape), for spikes x (N, T, *input_shape).
 
         Spikes where the last neurons fire, the membrane potential where they are leaky integrators.
 
         Raises:
             InvalidInput: x has other axes.
         """
-        return _cat([self._last(part) for part in self._parts(x)])
+        return _cat([self._output(part) for part in self._parts(x)])
 
     def membrane(self, x: Tensor) -> Tensor:
         """Potential of the last neuron layer before its reset, (N, T, *shape), for x as in `forward`.
 
         Raises:
             InvalidInput: x has other axes.
-            InvalidModel: The network has no neurons.
+            InvalidModel: The network has no neurons, or several layers of them lead to the Output.
         """
-        last = self._neuron_places()[-1]
+        last = self._schedule.last_of(self._neuron_names())
+        if len(last) != 1:
+            raise InvalidModel(
+                "the potential of the last neurons is that of one layer",
+                found=", ".join(last),
+                accepted="a graph in which all ways to the Output lead through one neuron layer",
+                remedy="use a readout of the output, such as spike-count",
+            )
         parts = []
+        layers = self._layers()
         for part in self._parts(x):
-            for place, _, potential in self._walk(part, membrane_of=last):
-                if place == last:
+            for name, _, potential in walk(self._schedule, layers, part, membrane_of=last[0]):
+                if name == last[0]:
                     parts.append(cast(Tensor, potential))
                     break
         return _cat(parts)
@@ -162,11 +174,11 @@ class SpikingNetwork(nn.Module):
         Raises:
             InvalidInput: x has other axes.
         """
-        parts: dict[str, list[Tensor]] = {self.node_names[place]: [] for place in self._neuron_places()}
+        parts: dict[str, list[Tensor]] = {name: [] for name in self._neuron_names()}
         for part in self._parts(x):
-            for place, output, _ in self._walk(part):
-                if isinstance(self.layers[place], NeuronLayer):
-                    parts[self.node_names[place]].append(output)
+            for name, output, _ in walk(self._schedule, self._layers(), part):
+                if name in parts:
+                    parts[name].append(output)
         return {name: _cat(outputs) for name, outputs in parts.items()}
 
     def with_surrogate(self, surrogate: Surrogate) -> SpikingNetwork:
@@ -181,7 +193,7 @@ class SpikingNetwork(nn.Module):
     def to_graph(self) -> GraphSpec:
         """The graph with the weights as they are now."""
         nodes = dict(self._graph.nodes)
-        for name, layer in zip(self.node_names, self._all_layers(), strict=True):
+        for name, layer in self._layers().items():
             nodes[name] = layer.node()
         return GraphSpec(nodes, self._graph.edges, self._graph.metadata)
 
@@ -199,7 +211,7 @@ class SpikingNetwork(nn.Module):
         """What is not said by the layers."""
         return f"semantics={self.semantics}, dt_us={self.dt_us}, surrogate={self.surrogate}"
 
-    def _make_layer(self, name: str) -> FrameLayer | NeuronLayer:
+    def _make_layer(self, name: str) -> AnyLayer:
         try:
             return make_layer(self._graph.nodes[name], self.semantics, self.surrogate, self.dt_us)
         except InvalidInput as error:
@@ -214,7 +226,7 @@ class SpikingNetwork(nn.Module):
     def _view(self, semantics: NeuronSemantics, surrogate: Surrogate) -> SpikingNetwork:
         view = SpikingNetwork.__new__(SpikingNetwork)
         nn.Module.__init__(view)
-        for name in ("dt_us", "node_names", "input_shape", "output_shape", "_graph"):
+        for name in ("dt_us", "node_names", "input_shape", "output_shape", "_graph", "_schedule"):
             setattr(view, name, getattr(self, name))
         view.semantics, view.surrogate = semantics, surrogate
         like = self._like()
@@ -227,22 +239,29 @@ class SpikingNetwork(nn.Module):
         view.train(self.training)
         return view
 
-    def _all_layers(self) -> list[FrameLayer | NeuronLayer]:
-        return [cast("FrameLayer | NeuronLayer", layer) for layer in self.layers]
+    def _layers(self) -> dict[str, AnyLayer]:
+        return {k: cast(AnyLayer, layer) for k, layer in zip(self.node_names, self.layers, strict=True)}
 
-    def _neuron_places(self) -> list[int]:
-        places = [k for k, layer in enumerate(self.layers) if isinstance(layer, NeuronLayer)]
-        if not places:
+    def _output(self, x: Tensor) -> Tensor:
+        last = x
+        for _, output, _ in walk(self._schedule, self._layers(), x):
+            last = output
+        return last
+
+    def _neuron_names(self) -> list[str]:
+        names = [name for name, layer in self._layers().items() if isinstance(layer, NeuronLayer)]
+        if not names:
             raise InvalidModel(
                 "the network has no neurons",
                 found=", ".join(self.node_names) or "no nodes",
                 accepted="IF, LIF, ...",
             )
-        return places
+        return names
 
     def _like(self) -> Tensor:
         """A tensor of the module's type and device."""
-        return next((t for t in (*self.parameters(), *self.buffers())), torch.zeros(()))
+        held = (*self.parameters(), *self.buffers())
+        return next((t for t in held if t.is_floating_point()), torch.zeros(()))
 
     def _parts(self, x: Tensor) -> Iterator[Tensor]:
         """The input, checked and cast, in shares of few enough frames; one empty share if there are none."""
@@ -260,31 +279,6 @@ class SpikingNetwork(nn.Module):
         x = x.to(self._like().dtype)
         size = max(1, _FRAMES_AT_ONCE // max(1, x.shape[1]))
         yield from torch.split(x, size) if len(x) > size else (x,)
-
-    def _walk(
-        self, x: Tensor, *, membrane_of: int | None = None
-    ) -> Iterator[tuple[int, Tensor, Tensor | None]]:
-        """Place, output (N, T, *F) and, for one layer, potential, of one layer after the other."""
-        batch = x.shape[:2]
-        frames = x.flatten(0, 1)
-        if frames.dim() == 4:
-            # Convolutions are faster so, and every layer keeps it.
-            frames = frames.contiguous(memory_format=torch.channels_last)
-        for place, layer in enumerate(self._all_layers()):
-            potential = None
-            if isinstance(layer, NeuronLayer):
-                sequence = frames.reshape(*batch, *frames.shape[1:])
-                output, potential = layer(sequence, membrane=place == membrane_of)
-                frames = output.flatten(0, 1)
-            else:
-                frames = layer(frames)
-            yield place, frames.reshape(*batch, *frames.shape[1:]), potential
-
-    def _last(self, x: Tensor) -> Tensor:
-        last = x
-        for _, output, _ in self._walk(x):
-            last = output
-        return last
 
 
 def _cat(parts: list[Tensor]) -> Tensor:

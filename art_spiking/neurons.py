@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Spiking neurons: their parameters, and one pure time step for all of them."""
+"""Spiking neurons: one pure time step for all of them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from art_spiking.errors import InvalidInput
+from art_spiking.neuron_types import IF, LI, LIF, CubaLI, CubaLIF, I, Neuron, Threshold
 from art_spiking.semantics import PRESETS, NeuronSemantics
 from art_spiking.surrogates import Surrogate
 
@@ -21,7 +22,9 @@ __all__ = [
     "LIF",
     "PRESETS",
     "Coefficients",
+    "CubaLI",
     "CubaLIF",
+    "I",
     "Neuron",
     "NeuronSemantics",
     "State",
@@ -32,92 +35,6 @@ __all__ = [
     "spike_counts",
     "step",
 ]
-
-
-@dataclass(frozen=True)
-class IF:
-    """Integrate and fire: v' = r I per step.
-
-    Attributes:
-        r: Input gain per time step; no dt enters, as no importer of graphs multiplies by it.
-        v_threshold: Potential at which it fires, > 0.
-        v_reset: Potential after a spike, if the semantics resets to a value.
-    """
-
-    r: Tensor
-    v_threshold: Tensor
-    v_reset: Tensor
-
-
-@dataclass(frozen=True)
-class LIF:
-    """Leaky integrate and fire: tau v' = (v_leak - v) + r I.
-
-    Attributes:
-        tau: Time constant of the membrane in seconds, > 0.
-        r: Resistance.
-        v_leak: Potential at rest.
-        v_threshold: Potential at which it fires, > 0.
-        v_reset: Potential after a spike, if the semantics resets to a value.
-    """
-
-    tau: Tensor
-    r: Tensor
-    v_leak: Tensor
-    v_threshold: Tensor
-    v_reset: Tensor
-
-
-@dataclass(frozen=True)
-class CubaLIF:
-    """Current-based leaky integrate and fire: tau_syn I' = -I + w_in x, tau_mem v' = (v_leak - v) + r I.
-
-    Attributes:
-        tau_syn: Time constant of the synaptic current in seconds, > 0.
-        tau_mem: Time constant of the membrane in seconds, > 0.
-        r: Resistance.
-        v_leak: Potential at rest.
-        v_threshold: Potential at which it fires, > 0.
-        v_reset: Potential after a spike, if the semantics resets to a value.
-        w_in: Gain of the input.
-    """
-
-    tau_syn: Tensor
-    tau_mem: Tensor
-    r: Tensor
-    v_leak: Tensor
-    v_threshold: Tensor
-    v_reset: Tensor
-    w_in: Tensor
-
-
-@dataclass(frozen=True)
-class LI:
-    """Leaky integrator, which never fires: tau v' = (v_leak - v) + r I.
-
-    Attributes:
-        tau: Time constant of the membrane in seconds, > 0.
-        r: Resistance.
-        v_leak: Potential at rest.
-    """
-
-    tau: Tensor
-    r: Tensor
-    v_leak: Tensor
-
-
-@dataclass(frozen=True)
-class Threshold:
-    """A stateless step: it fires where the input passes the threshold, once, and forgets.
-
-    Attributes:
-        threshold: Input at which it fires.
-    """
-
-    threshold: Tensor
-
-
-Neuron = IF | LIF | CubaLIF | LI | Threshold
 
 
 @dataclass(frozen=True)
@@ -171,7 +88,7 @@ def coefficients(neuron: Neuron, semantics: NeuronSemantics, dt_us: float | None
     | impulse | e | r | (1 - e) v_leak |
 
     and a synapse the same with w_in for r and no offset, but for "impulse", where the input decays once as it
-    arrives: gain e w_in (sinabs). IF has decay 1, gain r, offset 0.
+    arrives: gain e w_in (sinabs). IF and I have decay 1, gain r, offset 0.
 
     Args:
         neuron: Parameters of a layer, tensors of its shape or of one element.
@@ -186,20 +103,26 @@ def coefficients(neuron: Neuron, semantics: NeuronSemantics, dt_us: float | None
     one = torch.ones((), dtype=torch.float64)
     if isinstance(neuron, IF):
         return Coefficients(one, parameters["r"], 0 * one, parameters["v_threshold"], parameters["v_reset"])
+    never = one * torch.inf, 0 * one
+    if isinstance(neuron, I):
+        return Coefficients(one, parameters["r"], 0 * one, *never, fires=False)
     if isinstance(neuron, Threshold):
         return Coefficients(0 * one, one, 0 * one, parameters["threshold"], 0 * one, stateless=True)
-    tau = parameters["tau_mem"] if isinstance(neuron, CubaLIF) else parameters["tau"]
+    tau = parameters["tau_mem"] if isinstance(neuron, CubaLIF | CubaLI) else parameters["tau"]
     decay, gain, rest = _leak(tau, semantics, dt_us)
     membrane = decay, gain * parameters["r"], rest * parameters["v_leak"]
     if isinstance(neuron, LI):
-        return Coefficients(*membrane, one * torch.inf, 0 * one, fires=False)
-    spike = parameters["v_threshold"], parameters["v_reset"]
+        return Coefficients(*membrane, *never, fires=False)
+    fires = not isinstance(neuron, CubaLI)
+    spike = (parameters["v_threshold"], parameters["v_reset"]) if fires else never
+    c = Coefficients(*membrane, *spike)
     if isinstance(neuron, LIF):
-        return Coefficients(*membrane, *spike)
+        return c
     decay, gain, _ = _leak(parameters["tau_syn"], semantics, dt_us)
     if semantics.integration == "impulse":
         gain = decay
-    return Coefficients(*membrane, *spike, decay, gain * parameters["w_in"])
+    gain = gain * parameters["w_in"]
+    return dataclasses.replace(c, synapse_decay=decay, synapse_gain=gain, fires=fires)
 
 
 def _leak(tau: Tensor, semantics: NeuronSemantics, dt_us: float | None) -> tuple[Tensor, Tensor, Tensor]:
@@ -353,8 +276,9 @@ def step(
         u = _set_where_fired(u, past, c.v_reset)
     if semantics.v_min is not None and c.fires and not c.stateless:
         u = torch.where(u <= semantics.v_min, torch.full_like(u, semantics.v_min), u)
+    carried = None if state.current is None else current
     if not c.fires:
-        return torch.zeros_like(u), u, State(u, None, state.spikes)
+        return torch.zeros_like(u), u, State(u, carried, state.spikes)
     if c.stateless:
         semantics = dataclasses.replace(semantics, spikes="one")
     spikes: Tensor = _Spike.apply(u, c.threshold, semantics, surrogate)  # type: ignore[no-untyped-call]
@@ -364,7 +288,7 @@ def step(
         v = u - c.threshold * now
     elif kind == "value":
         v = _set_where_fired(u, now, c.v_reset)
-    return spikes, u, State(v, None if state.current is None else current, spikes)
+    return spikes, u, State(v, carried, spikes)
 
 
 def _set_where_fired(u: Tensor, spikes: Tensor, value: Tensor) -> Tensor:

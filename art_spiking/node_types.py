@@ -41,6 +41,7 @@ class NodeType:
         attributes: Required attributes and their kind, a key of `ATTRIBUTE_KINDS`.
         optional: Attributes that may be absent.
         positive: Arrays whose entries must be above zero.
+        not_negative: Arrays whose entries must be zero or above.
         defaults: Arrays that may be absent when the named other array is there: (other array, fill).
     """
 
@@ -48,6 +49,7 @@ class NodeType:
     attributes: Mapping[str, str]
     optional: tuple[str, ...] = ()
     positive: tuple[str, ...] = ()
+    not_negative: tuple[str, ...] = ()
     defaults: Mapping[str, tuple[str, float]] = field(default_factory=dict)
 
 
@@ -121,6 +123,7 @@ NODE_TYPES: Mapping[str, NodeType] = MappingProxyType(
         "Flatten": NodeType(
             {}, {"start_dim": "int", "end_dim": "int", "input_type": "shape"}, optional=("input_type",)
         ),
+        "I": NodeType({"r": None}, {}),
         "IF": NodeType({"r": None, **_FIRES}, {}, positive=("v_threshold",), defaults=_RESET_TO_ZERO),
         "LIF": NodeType({**_LIF, **_FIRES}, {}, positive=("tau", "v_threshold"), defaults=_RESET_TO_ZERO),
         "CubaLIF": NodeType(
@@ -129,11 +132,32 @@ NODE_TYPES: Mapping[str, NodeType] = MappingProxyType(
             positive=("tau_syn", "tau_mem", "v_threshold"),
             defaults={**_RESET_TO_ZERO, "w_in": ("v_threshold", 1.0)},
         ),
+        "CubaLI": NodeType(
+            {**_CUBA, "w_in": None},
+            {},
+            positive=("tau_syn", "tau_mem"),
+            defaults={"w_in": ("v_leak", 1.0)},
+        ),
         "LI": NodeType(_LIF, {}, positive=("tau",)),
         "Threshold": NodeType({"threshold": None}, {}),
+        "Delay": NodeType({"delay": None}, {}, not_negative=("delay",)),
     }
 )
 """Every node type that a graph may hold, by NIR's name for it."""
+
+
+STATEFUL = ("I", "IF", "LI", "LIF", "CubaLI", "CubaLIF")
+"""The types whose output comes from a state."""
+
+
+def holds_back(type_name: str, arrays: Mapping[str, Array]) -> bool:
+    """Whether a node is a delay above zero, for every value that it takes."""
+    return type_name == "Delay" and bool((arrays["delay"] > 0).all())
+
+
+def has_state(type_name: str, arrays: Mapping[str, Array]) -> bool:
+    """Whether a node's output depends on an input before, so that it may close a cycle."""
+    return type_name in STATEFUL or holds_back(type_name, arrays)
 
 
 def element_count(shape: Shape) -> int:
@@ -161,13 +185,13 @@ def field_mismatches(
         if not fits(attributes[name]):
             out.append(Mismatch(name, expected, f"{attributes[name]!r:.80}"))
     for name in sorted(set(arrays) & set(kind.arrays)):
-        wrong = _array_mismatch(arrays[name], kind.arrays[name], positive=name in kind.positive)
+        wrong = _array_mismatch(arrays[name], kind.arrays[name]) or _sign_mismatch(name, arrays[name], kind)
         if wrong is not None:
             out.append(Mismatch(name, *wrong))
     return out
 
 
-def _array_mismatch(array: Array, rank: int | None, *, positive: bool) -> tuple[str, str] | None:
+def _array_mismatch(array: Array, rank: int | None) -> tuple[str, str] | None:
     if array.dtype not in (np.float32, np.float64):
         return "float32 or float64", str(array.dtype)
     if array.size == 0:
@@ -176,8 +200,14 @@ def _array_mismatch(array: Array, rank: int | None, *, positive: bool) -> tuple[
         return f"{rank} axes", f"shape {array.shape}"
     if not np.isfinite(array).all():
         return "finite values", f"{int((~np.isfinite(array)).sum())} that are NaN or infinite"
-    if positive and not (array > 0).all():
+    return None
+
+
+def _sign_mismatch(name: str, array: Array, kind: NodeType) -> tuple[str, str] | None:
+    if name in kind.positive and not (array > 0).all():
         return "values above 0", f"{float(array.min()):g}"
+    if name in kind.not_negative and not (array >= 0).all():
+        return "values from 0", f"{float(array.min()):g}"
     return None
 
 

@@ -16,13 +16,16 @@ from torch.nn import functional
 
 from art_spiking.errors import InvalidInput
 from art_spiking.kernels import fused, loops, reference_scan, scan, threads
+from art_spiking.kernels.delays import delay
 from art_spiking.kernels.frames import can_pool, conv2d, sum_pool2d
 from art_spiking.neurons import (
     IF,
     LI,
     LIF,
     Coefficients,
+    CubaLI,
     CubaLIF,
+    I,
     Neuron,
     NeuronSemantics,
     Threshold,
@@ -53,7 +56,7 @@ SURROGATE = st.builds(
     ),
     st.booleans(),
 )
-KINDS = ["IF", "LIF", "CubaLIF", "LI", "Threshold"]
+KINDS = ["IF", "LIF", "CubaLIF", "LI", "CubaLI", "I", "Threshold"]
 
 
 def neuron_of(kind: str, shape: tuple[int, ...], generator: torch.Generator) -> Neuron:
@@ -68,6 +71,11 @@ def neuron_of(kind: str, shape: tuple[int, ...], generator: torch.Generator) -> 
     if kind == "CubaLIF":
         taus = between(2e-3, 8e-3), between(2e-3, 8e-3)
         return CubaLIF(*taus, between(1, 3), between(-0.1, 0.1), *spike, between(0.5, 2))
+    if kind == "CubaLI":
+        taus = between(2e-3, 8e-3), between(2e-3, 8e-3)
+        return CubaLI(*taus, between(1, 3), between(-0.1, 0.1), between(0.5, 2))
+    if kind == "I":
+        return I(between(0.5, 1.5))
     if kind == "LI":
         return LI(between(2e-3, 8e-3), between(1, 3), between(-0.1, 0.1))
     return Threshold(between(0.3, 1))
@@ -339,6 +347,35 @@ def test_parameters_of_another_type_are_named():
 def test_an_input_without_time_is_refused():
     with pytest.raises(InvalidInput, match=r"accepted: \(N, T, \*F\)"):
         scan(some_input(2, 5), some_layer((5,)), PLAIN, Atan())
+
+
+class TestDelay:
+    @pytest.mark.parametrize("steps", [[0], [2], [7], [9], [0, 1, 2, 3, 7, 100], [1 << 40]], ids=str)
+    def test_every_value_comes_later(self, steps: list[int]):
+        x = torch.randn(2, 7, 6, generator=torch.Generator().manual_seed(0), requires_grad=True)
+        found = delay(x, torch.tensor(steps))
+        expected = torch.zeros_like(x)
+        with torch.no_grad():
+            for k in range(6):
+                late = steps[k] if len(steps) > 1 else steps[0]
+                for t in range(late, 7):
+                    expected[:, t, k] = x[:, t - late, k]
+        assert torch.equal(found, expected)
+        (gradient,) = torch.autograd.grad(found.sum(), x)
+        counts = torch.tensor([max(0, 7 - late) for late in (steps if len(steps) > 1 else steps * 6)])
+        assert torch.equal(gradient.sum(1), counts.float().expand(2, 6))
+
+    @pytest.mark.parametrize("shape", [(0, 4, 3), (2, 0, 3), (2, 1, 3)], ids=str)
+    def test_few_or_none(self, shape):
+        for steps in (torch.tensor([1]), torch.tensor([0, 1, 2])):
+            assert delay(torch.ones(shape), steps).shape == shape
+
+    def test_values_of_several_axes(self):
+        x = torch.arange(24.0).reshape(1, 3, 2, 4)
+        steps = torch.tensor([[0, 0, 0, 0], [2, 1, 0, 5]])
+        found = delay(x, steps)
+        assert torch.equal(found[0, :, 0], x[0, :, 0])
+        assert found[0, 2, 1].tolist() == [x[0, 0, 1, 0], x[0, 1, 1, 1], x[0, 2, 1, 2], 0]
 
 
 class TestFrames:

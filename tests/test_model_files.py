@@ -222,7 +222,7 @@ BIAS = "nodes/full/arrays/bias"
         ("semantics", [], "semantics: expected a valid dictionary"),
         ("weights_sha256", "0" * 64, "weights_sha256: expected"),
         ("weights_sha256", "x", "weights_sha256"),
-        ("edges/+", ["last", "full"], "edge 'last' -> 'full': expected a feed-forward"),
+        ("edges/+", ["last", "full"], "edge 'last' -> 'full': expected (16,), to be added to what"),
         ("edges/+", ["last"], "edges.7"),
         ("edges/+", [1, 2], "edges.7.0: expected a valid string"),
         ("nodes/full/type", "RNN", "node 'full' (RNN) type: expected one of Input"),

@@ -334,8 +334,9 @@ class TestGraphs:
         assert network(torch.ones(1, 2, 3)).flatten().tolist() == [1.0] * 6
 
     def test_an_unsupported_node_is_named(self):
-        graph = nir.NIRGraph.from_list(nir.Delay(np.ones(3, np.float32)))
-        with pytest.raises(InvalidModel, match=r"(?s)Delay.*CubaLIF"):
+        graph = nir.NIRGraph.from_list(nir.Scale(np.ones(3, np.float32)))
+        graph.nodes["scale"].to_dict = lambda: {"type": "Softmax"}
+        with pytest.raises(InvalidModel, match=r"(?s)'scale' \(Softmax\) type: expected one of.*CubaLIF"):
             SpikingNetwork.from_nir(graph)
 
     def test_weights_that_do_not_fit_are_named(self):

@@ -18,7 +18,9 @@ from art_spiking.neurons import (
     LI,
     LIF,
     PRESETS,
+    CubaLI,
     CubaLIF,
+    I,
     NeuronSemantics,
     State,
     Threshold,
@@ -141,6 +143,16 @@ class TestStepByHand:
         li = LI(one(2e-3), one(1.0), one(0.0))
         output, potentials = run(li, NeuronSemantics(), [1.0, 0.0, 4.0])
         assert output == potentials == [0.5, 0.25, 2.125]
+
+    def test_an_integrator_only_adds_up(self):
+        output, potentials = run(I(one(2.0)), PRESETS["sinabs"], [1.0, 0.0, -4.0, 0.5])
+        assert output == potentials == [2.0, 2.0, -6.0, -5.0]
+
+    def test_a_current_based_integrator_filters_twice(self):
+        neuron = CubaLI(one(2e-3), one(4e-3), one(4.0), one(0.5), one(2.0))
+        output, potentials = run(neuron, NeuronSemantics(v_min=-1.0), [1.0, 0.0, -4.0])
+        # i = 1, 0.5, -3.75; v = v * 3/4 + i + 1/8.
+        assert output == potentials == [1.125, 1.46875, -2.5234375]
 
     def test_the_state_says_all_there_is(self):
         c = coefficients(if_neuron(), NeuronSemantics(reset="subtract"))

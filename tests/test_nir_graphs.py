@@ -260,12 +260,12 @@ def test_a_graph_in_a_graph_that_takes_a_name(path):
     assert "node 'a.full': expected a name that no unfolded node has" in problems_of(path)
 
 
-def test_a_recurrent_graph_is_refused_by_name(path):
+def test_a_cycle_without_a_state_is_refused_by_name(path):
     graph = graph_to_nir(conv_graph())
-    graph.edges.append(("last", "full"))
+    graph.nodes["back"] = nir.Linear(values(16, 3))
+    graph.edges += [("full", "back"), ("back", "full")]
     nir.write(path, graph)
-    said = problems_of(path)
-    assert "model.nir: edge 'last' -> 'full': expected a feed-forward graph (recurrent connections" in said
+    assert "model.nir: edge 'back' -> 'full': expected a neuron with a state" in problems_of(path)
 
 
 @pytest.mark.parametrize(
@@ -273,8 +273,8 @@ def test_a_recurrent_graph_is_refused_by_name(path):
     [
         (
             "node/nodes/full/type",
-            "CubaLI",
-            "node 'full' (CubaLI) type: expected one of Input, Output, Conv1d",
+            "RNN",
+            "node 'full' (RNN) type: expected one of Input, Output, Conv1d",
         ),
         ("node/nodes/full/type", "__class__", "expected one of"),
         ("node/nodes/full/type", 3, "expected one of"),
@@ -295,7 +295,7 @@ def test_a_recurrent_graph_is_refused_by_name(path):
         ("node/edges", "conv", "expected nodes, each a group of fields, and edges"),
         ("node/edges", ["a", "b"], "expected nodes, each a group of fields, and edges"),
         ("node/edges", [("a", "b", "c")], "expected nodes, each a group of fields, and edges"),
-        ("node/edges", np.zeros((0, 2)), "expected 1 edge leaving"),
+        ("node/edges", np.zeros((0, 2)), "expected an edge leaving it, found none"),
         ("node/nodes", None, "expected nodes, each a group of fields, and edges"),
         ("node/nodes/loose", 3, "expected nodes, each a group of fields, and edges"),
     ],

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: MIT
+"""Running a graph's layers over all time steps: one layer after the other, recurrent groups step by step."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from art_spiking.graphs import GraphSpec, Group
+from art_spiking.layers import DelayLayer, FrameLayer, NeuronLayer
+from art_spiking.node_types import Shape
+from art_spiking.recurrence import AnyLayer, scan_group
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What is run when, worked out once from a graph.
+
+    Attributes:
+        start: Name of the Input.
+        end: Name of the Output.
+        groups: All other nodes in the order of the computation.
+        entering: The nodes of other groups that feed each node, in the order in which they are added up.
+        inside: The nodes of its own group that feed each node, added up after those.
+        shapes: What each node puts out in one time step.
+    """
+
+    start: str
+    end: str
+    groups: tuple[Group, ...]
+    entering: dict[str, tuple[str, ...]]
+    inside: dict[str, tuple[str, ...]]
+    shapes: dict[str, Shape]
+
+    @classmethod
+    def of(cls, graph: GraphSpec) -> Schedule:
+        """The schedule of a graph."""
+        first, *groups, last = every = graph.groups()
+        home = {name: k for k, group in enumerate(every) for name in group.nodes}
+        entering: dict[str, tuple[str, ...]] = dict.fromkeys(home, ())
+        inside = dict(entering)
+        for a, b in sorted(graph.edges):
+            side = inside if home[a] == home[b] else entering
+            side[b] = (*side[b], a)
+        return cls(first.nodes[0], last.nodes[0], tuple(groups), entering, inside, dict(graph.shapes()))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The nodes between Input and Output in the order of the computation."""
+        return tuple(name for group in self.groups for name in group.nodes)
+
+    def last_of(self, names: Collection[str]) -> list[str]:
+        """Those of some nodes from which there is a way to the Output past none of them, sorted."""
+        found: set[str] = set()
+        seen: set[str] = set()
+        waiting = [self.end]
+        while waiting:
+            name = waiting.pop()
+            if name in names:
+                found.add(name)
+            elif name not in seen:
+                seen.add(name)
+                waiting += [*self.entering[name], *self.inside[name]]
+        return sorted(found)
+
+
+def walk(
+    schedule: Schedule, layers: Mapping[str, AnyLayer], x: Tensor, *, membrane_of: str | None = None
+) -> Iterator[tuple[str, Tensor, Tensor | None]]:
+    """Runs the layers one after the other; an output is let go of when its last reader has run.
+
+    Args:
+        schedule: What is run when.
+        layers: Layer by node name.
+        x: Input (N, T, *F).
+        membrane_of: A neuron layer whose potentials are wanted.
+
+    Yields:
+        Name, output (N, T, *F) and, for one layer, the potential (N, T, *F). Of a recurrent group come the
+        neurons and what is read outside of it. The Output comes last.
+    """
+    batch = x.shape[:2]
+    held = _Held(schedule, x.flatten(0, 1))
+    del x
+    for group in schedule.groups:
+        if not group.is_recurrent:
+            (name,) = group.nodes
+            frames, potential = _run(layers[name], held.take(name), batch, name == membrane_of)
+            held.put(name, frames)
+            yield name, _in_time(frames, batch), potential
+            continue
+        outputs, potential = scan_group(
+            group,
+            layers,
+            schedule.inside,
+            {name: _in_time(held.take(name), batch) for name in group.nodes if schedule.entering[name]},
+            shapes=schedule.shapes,
+            wanted=[k for k in group.nodes if k in held.readers or isinstance(layers[k], NeuronLayer)],
+            membrane_of=membrane_of,
+        )
+        for name, output in outputs.items():
+            held.put(name, output.flatten(0, 1))
+            yield name, output, potential if name == membrane_of else None
+    yield schedule.end, _in_time(held.take(schedule.end), batch), None
+
+
+class _Held:
+    """The outputs (N*T, *F) that some group is yet to read."""
+
+    def __init__(self, schedule: Schedule, frames: Tensor) -> None:
+        if frames.dim() == 4:
+            # Convolutions are faster so, and every layer keeps it.
+            frames = frames.contiguous(memory_format=torch.channels_last)
+        self.entering = schedule.entering
+        self.readers = Counter(source for sources in schedule.entering.values() for source in sources)
+        self.frames = {schedule.start: frames}
+
+    def put(self, name: str, frames: Tensor) -> None:
+        if self.readers[name]:
+            self.frames[name] = frames
+
+    def take(self, name: str) -> Tensor:
+        """The sum of what enters a node."""
+        first, *others = self.entering[name]
+        total = self._taken(first)
+        for other in others:
+            total = total + self._taken(other)
+        return total
+
+    def _taken(self, name: str) -> Tensor:
+        self.readers[name] -= 1
+        return self.frames[name] if self.readers[name] else self.frames.pop(name)
+
+
+def _run(
+    layer: AnyLayer, frames: Tensor, batch: Sequence[int], membrane: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Output (N*T, *F) of a layer, and its potential (N, T, *F) if asked."""
+    if isinstance(layer, FrameLayer):
+        return layer(frames), None
+    if isinstance(layer, DelayLayer):
+        return layer(_in_time(frames, batch)).flatten(0, 1), None
+    output, potential = layer(_in_time(frames, batch), membrane=membrane)
+    return output.flatten(0, 1), potential
+
+
+def _in_time(frames: Tensor, batch: Sequence[int]) -> Tensor:
+    return frames.reshape(*batch, *frames.shape[1:])
