@@ -303,6 +303,14 @@ def test_the_gradient_flows_through_the_reset_if_the_surrogate_says_so():
     assert torch.equal(gradient(immediate, through), gradient(immediate, cut))
 
 
+def test_a_spike_function_that_is_no_step_cannot_be_exchanged():
+    network = FrameworkNetwork(sequential(spike_grad=torch.sigmoid))
+    with pytest.raises(
+        InvalidInput, match=r"surrogate of layer '1' cannot be exchanged.*no step"
+    ):
+        network.with_surrogate(Atan())
+
+
 # -- what cannot be --------------------------------------------------------------------------------------
 
 

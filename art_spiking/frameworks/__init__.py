@@ -11,7 +11,7 @@ from art_spiking.frameworks.adapters import (
 from art_spiking.frameworks.compiling import NotCompiled, compile_network
 from art_spiking.frameworks.lookup import FrameworkWarning, check_installed, framework_adapter
 from art_spiking.frameworks.running import LAYOUTS, FrameworkNetwork
-from art_spiking.frameworks.spikes import SurrogateSpike, replaced
+from art_spiking.frameworks.spikes import SurrogateSpike, check_step, replaced
 
 __all__ = [
     "LAYOUTS",
@@ -24,6 +24,7 @@ __all__ = [
     "NotCompiled",
     "SurrogateSpike",
     "check_installed",
+    "check_step",
     "compile_network",
     "framework_adapter",
     "node_value",

@@ -113,6 +113,10 @@ class FrameworkAdapter(ABC):
         """
         return model
 
+    def transparent(self, layer: nn.Module) -> bool:
+        """Whether a layer of the framework, not of torch, does nothing in evaluation mode, as dropout."""
+        return False
+
     @abstractmethod
     def plan(self, layer: nn.Module, shape: tuple[int, ...], dt_us: float) -> NeuronPlan:
         """The node of one of `neurons`, for an input of `shape` in one step of one sample.

@@ -25,7 +25,6 @@ class TracedLayer:
         module: The layer.
         shape: What came in, of one sample in one step.
         output: What came out, likewise.
-        batch_axes: Axes before those of a sample: 1, or 2 where the layer takes all steps at once.
         reshaped_from: What the layer before put out, if its axes were merged in between, outside any layer.
     """
 
@@ -33,7 +32,6 @@ class TracedLayer:
     module: nn.Module
     shape: tuple[int, ...]
     output: tuple[int, ...]
-    batch_axes: int
     reshaped_from: tuple[int, ...] | None
 
 
@@ -69,11 +67,11 @@ def follow(network: FrameworkNetwork, x: Tensor) -> list[TracedLayer]:
                 f"layer '{call.name}' is not given what {what} puts out: a function, a branch or a second "
                 "input stands between them"
             )
-        shape, last, output = (_one_sample(value) for value in (call.given, before, call.returned))
-        axes = call.given.dim() - len(shape)
-        reshaped_from = None if shape == last else last
-        layers.append(TracedLayer(call.name, call.module, shape, output, axes, reshaped_from))
-        before, what = call.returned, f"layer '{call.name}'"
+        last = _one_sample(before, what)
+        what = f"layer '{call.name}'"
+        shape, output = (_one_sample(value, what) for value in (call.given, call.returned))
+        layers.append(TracedLayer(call.name, call.module, shape, output, None if shape == last else last))
+        before = call.returned
     if not layers:
         raise Inexpressible("the model calls no layer")
     return layers
@@ -118,7 +116,11 @@ def _same_memory(first: Tensor, second: Tensor) -> bool:
     return same_place and bool(torch.equal(first.reshape(-1), second.reshape(-1)))
 
 
-def _one_sample(value: Tensor) -> tuple[int, ...]:
+def _one_sample(value: Tensor, what: str) -> tuple[int, ...]:
     """The shape of one sample in one step: without (N,), or (T, N) with T = 1."""
-    axes = 1 if value.shape[0] == _SAMPLES else 2
-    return tuple(value.shape[axes:])
+    shape = tuple(value.shape)
+    if shape[:1] == (_SAMPLES,):
+        return shape[1:]
+    if shape[:2] == (1, _SAMPLES):
+        return shape[2:]
+    raise Inexpressible(f"{what} has no batch axis in {shape}, for {_SAMPLES} samples")

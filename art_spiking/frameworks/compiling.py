@@ -139,7 +139,8 @@ def _node(
     """The node of one layer; the semantics of neurons are noted by the layer's name."""
     neurons = stepwise.adapter.neurons(stepwise.model)
     if neurons.get(layer.name) is not layer.module:
-        return node_of(layer.module, layer.shape, batch_axes=layer.batch_axes)
+        transparent = stepwise.adapter.transparent(layer.module)
+        return None if transparent else node_of(layer.module, layer.shape, layer.output)
     plan = stepwise.adapter.plan(layer.module, layer.shape, dt_us)
     semantics[layer.name] = plan.semantics
     return plan.node

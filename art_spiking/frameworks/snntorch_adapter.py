@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from art_spiking.errors import InvalidModel
 from art_spiking.frameworks.adapters import FrameworkAdapter, Layout, NeuronPlan
 from art_spiking.frameworks.snntorch_nodes import plan_of
-from art_spiking.frameworks.spikes import SurrogateSpike, replaced
+from art_spiking.frameworks.spikes import SurrogateSpike, check_step, replaced
 from art_spiking.surrogates import Atan, FastSigmoid, StraightThrough, Surrogate
 
 _MODULE = "snntorch.surrogate"
@@ -114,7 +114,10 @@ class SnnTorchAdapter(FrameworkAdapter):
     @contextmanager
     def using(self, model: nn.Module, surrogate: Surrogate) -> Iterator[None]:
         """See `FrameworkAdapter`."""
-        layers = list(self.neurons(model).values())
+        named = self.neurons(model)
+        for name, layer in named.items():
+            check_step(layer.spike_grad, "gt", name)  # type: ignore[arg-type]
+        layers = list(named.values())
         spike = SurrogateSpike(surrogate)
         with ExitStack() as stack:
             stack.enter_context(replaced(layers, "spike_grad", spike))

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from art_spiking.errors import InvalidInput
 from art_spiking.surrogates import Surrogate
 
 
@@ -43,6 +44,23 @@ class SurrogateSpike:
         """The spikes of u."""
         spikes: Tensor = _Spike.apply(u, self.surrogate, self.fires)  # type: ignore[no-untyped-call]
         return spikes
+
+
+def check_step(spike: Callable[[Tensor], Tensor], fires: Literal["ge", "gt"], layer: str) -> None:
+    """Checks that a framework's spike function is a step at 0, for which a `SurrogateSpike` can stand.
+
+    Raises:
+        InvalidInput: It returns other numbers, such as several spikes or random ones.
+    """
+    u = torch.linspace(-4, 4, 65)
+    with torch.no_grad():
+        found = spike(u)
+    if not torch.equal(found.to(u.dtype), (u >= 0 if fires == "ge" else u > 0).to(u.dtype)):
+        raise InvalidInput(
+            f"the surrogate of layer '{layer}' cannot be exchanged without changing its spikes",
+            found=f"{spike!r:.80}, which is no step from 0 to 1",
+            accepted="a spike function that only differs in its derivative",
+        )
 
 
 _ABSENT = object()

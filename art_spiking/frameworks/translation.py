@@ -18,7 +18,7 @@ from art_spiking.node_types import Array
 _TRANSPARENT = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
 
 
-def node_of(module: nn.Module, shape: tuple[int, ...], *, batch_axes: int = 1) -> NodeSpec | None:
+def node_of(module: nn.Module, shape: tuple[int, ...], output: tuple[int, ...]) -> NodeSpec | None:
     """The node of a layer of `torch.nn`, or None for one that does nothing in evaluation mode.
 
     Subclasses count as what they derive from: frameworks derive layers that only treat time differently.
@@ -27,7 +27,7 @@ def node_of(module: nn.Module, shape: tuple[int, ...], *, batch_axes: int = 1) -
     Args:
         module: The layer.
         shape: Its input, of one sample in one step.
-        batch_axes: Axes of the layer's own input before those of a sample; `nn.Flatten` counts them.
+        output: Its output, likewise.
 
     Raises:
         Inexpressible: Another layer, or an option that no node has.
@@ -38,7 +38,7 @@ def node_of(module: nn.Module, shape: tuple[int, ...], *, batch_axes: int = 1) -
         if isinstance(module, kind):
             return translate(module, shape)
     if isinstance(module, nn.Flatten):
-        return _flatten(module, shape, batch_axes)
+        return None if shape == output else merged_axes(shape, output)
     raise Inexpressible(f"is {type(module).__name__}, a layer that graphs do not have")
 
 
@@ -102,16 +102,6 @@ def _batch_norm(module: Any, shape: tuple[int, ...]) -> NodeSpec:
     attributes = {"stride": 1, "padding": 0, "dilation": 1, "groups": channels}
     weight = scale.reshape(channels, 1, 1, 1).float()
     return NodeSpec("Conv2d", attributes, {"weight": _array(weight), "bias": _array(shift.float())})
-
-
-def _flatten(module: nn.Flatten, shape: tuple[int, ...], batch_axes: int) -> NodeSpec | None:
-    axes = len(shape) + batch_axes
-    first, last = (d % axes - batch_axes for d in (module.start_dim, module.end_dim))
-    if first < 0:
-        raise Inexpressible(f"merges the batch into its features (start_dim={module.start_dim})")
-    if first == last:
-        return None
-    return NodeSpec("Flatten", {"start_dim": first, "end_dim": last})
 
 
 def _windows(module: Any) -> dict[str, tuple[int, ...]]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +35,8 @@ def check_framework(
 
     Args:
         adapter: The adapter.
-        model: A model of its framework, in evaluation mode, whose every neuron layer fires on x.
+        model: A model of its framework, never called and in evaluation mode, whose every neuron layer fires
+            on x.
         x: Recordings (N, T, *F), N of 2 or more, T of 3 or more and not N.
         own_loop: How the framework's users run the model from a fresh state, without art-spiking.
         layout: How the model takes a recording; by default the adapter tells.
@@ -45,6 +46,7 @@ def check_framework(
     Raises:
         ContractBroken: Names every property that does not hold.
     """
+    never_called = {(place, tuple(value.shape)) for place, value in _tensors(model)}
     network = FrameworkNetwork(model, adapter, layout=layout)
     model.requires_grad_(False)
     with torch.no_grad():
@@ -95,12 +97,11 @@ def check_framework(
     def dropped() -> None:
         network(x.clone().requires_grad_(True))
         kept = [
-            name
-            for name, module in model.named_modules()
-            for value in (*module.__dict__.values(), *module._buffers.values())
-            if isinstance(value, Tensor) and (value.grad_fn is not None or value.shape[:1] == x.shape[:1])
+            place
+            for place, value in _tensors(model)
+            if value.grad_fn is not None or (place, tuple(value.shape)) not in never_called
         ]
-        require(not kept, f"tensors of the last call are left in {', '.join(map(repr, kept))}")
+        require(not kept, f"tensors of the last call are left in {', '.join(kept)}")
 
     def gradient() -> None:
         own = _gradient(lambda value: own_loop(model, value), x)
@@ -161,6 +162,17 @@ def check_framework(
             ("records every layer's activity", recorded),
         ],
     )
+
+
+def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor that a model's modules hold beside their parameters, with its place."""
+    for name, module in model.named_modules():
+        held = {key: value for key, value in vars(module).items() if key not in ("_parameters", "_modules")}
+        for key, value in held.items():
+            inner = value if isinstance(value, dict) else {"": value}
+            for part, tensor in inner.items():
+                if isinstance(tensor, Tensor):
+                    yield ".".join(filter(None, (name, key, str(part)))), tensor
 
 
 def _same(first: Tensor, second: Tensor) -> bool:
