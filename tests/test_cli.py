@@ -3,23 +3,27 @@
 
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 import time
 import warnings
+from pathlib import Path
 
 import click
 import host_samples as samples
 import numpy as np
 import pytest
 
+from art_spiking import registry
 from art_spiking.cli import run
-from art_spiking.cli.evaluation import finished_records, run_cases
+from art_spiking.cli.evaluation import _duration, finished_records, run_cases
 from art_spiking.cli.output import summary, table
 from art_spiking.errors import InvalidInput, InvalidModel, InvalidSubmission
 from art_spiking.evaluate import Providers, evaluate, prepare
 from art_spiking.model_files import save_model
-from art_spiking.records import read_record
+from art_spiking.records import Record, read_record
 from art_spiking.registry import Catalogue, PluginWarning
 
 FLIP = {"kind": "event-edits", "max_edits": 12}
@@ -28,9 +32,14 @@ FLIP = {"kind": "event-edits", "max_edits": 12}
 @pytest.fixture
 def installed(monkeypatch):
     """Only the built-ins and these tests' attacks and data set, whatever else is installed."""
-    import art_spiking.registry as registry
+    catalogue = with_samples(registry.catalogue)
+    monkeypatch.setenv("ART_SPIKING_PLUGINS", "")
+    monkeypatch.setattr(registry, "catalogue", catalogue)
+    monkeypatch.setattr("art_spiking.cli.listing.catalogue", catalogue)
 
-    true = registry.catalogue
+
+def with_samples(true):
+    """`registry.catalogue` with these tests' attacks and data set added."""
     extra = {"attacks": samples.ATTACKS, "datasets": {"noise": noise}}
 
     def catalogue(kind, manager=None):
@@ -38,9 +47,7 @@ def installed(monkeypatch):
         more = Catalogue.of(kind, extra.get(kind, {}), "tests 1.0")
         return Catalogue(kind, {**found.entries, **more.entries})
 
-    monkeypatch.setenv("ART_SPIKING_PLUGINS", "")
-    monkeypatch.setattr(registry, "catalogue", catalogue)
-    monkeypatch.setattr("art_spiking.cli.listing.catalogue", catalogue)
+    return catalogue
 
 
 def noise(split, *, steps=5, dt_us=1000, binary=True, data_dir=None, limit=None):
@@ -237,6 +244,22 @@ def test_a_failed_case_is_exit_code_1_and_the_others_are_kept(capsys, installed,
     assert "error in failing: RuntimeError: out of spikes" in out
 
 
+def test_every_case_has_the_same_keys_as_json(capsys, installed, model, suite):
+    suite.write_text(SUITE + FAILING)
+    assert call("evaluate", model, "--data", "noise", "--suite", suite, "--json") == 1
+    flip, still, failing = json.loads(capsys.readouterr().out)["cases"]
+    assert list(flip) == list(still) == list(failing)
+    assert flip["attack_success"] is not None
+    assert still["control_accuracy"] is None
+    empty = ("robust_accuracy", "control_accuracy", "attack_success", "median_edits")
+    assert [failing[key] for key in empty] == [None] * 4
+    assert failing["error"] == "RuntimeError: out of spikes"
+
+
+def test_the_steps_that_a_model_folder_states_may_be_given(installed, model, suite):
+    assert call("evaluate", model, "--data", "noise", "--suite", suite, "--steps", 5) == 0
+
+
 def test_named_cases_and_a_limit(capsys, installed, model, suite):
     arguments = ("--data", "noise", "--suite", suite, "--cases", "still", "--limit", 3, "--json")
     assert call("evaluate", model, *arguments) == 0
@@ -251,7 +274,8 @@ def test_an_interrupted_run_resumes(capsys, installed, model, suite, tmp_path, m
     suite.write_text(SUITE + STOPPING)
     assert call(*arguments) == 75
     found = capsys.readouterr()
-    assert f"2 finished cases are kept in {out}" in found.err
+    assert f"interrupted; 2 finished cases are kept in {out}" in found.err
+    assert [line.split(";")[0] for line in found.err.splitlines()][-2:] == ["", "interrupted"]
     assert found.out == ""
     assert sorted(path.name for path in out.iterdir()) == ["flip.json", "still.json"]
     kept = read_record(out / "flip.json")
@@ -262,6 +286,106 @@ def test_an_interrupted_run_resumes(capsys, installed, model, suite, tmp_path, m
     assert "resuming: 2 of 3 cases are done" in found.err
     assert "flip" not in found.err
     assert json.loads(found.out)["records"][0] == json.loads(kept.to_json())
+
+
+WAITING = """
+import sys, time
+from pathlib import Path
+import host_samples as samples, test_cli
+from art_spiking import registry
+
+class Waits(samples.FirstCells):
+    def generate(self, x, y):
+        Path(sys.argv[-1]).with_suffix(".waiting").touch()
+        time.sleep(60)
+
+samples.ATTACKS["interrupted"] = Waits
+registry.catalogue = test_cli.with_samples(registry.catalogue)
+from art_spiking.cli import main
+main()
+"""
+
+
+def test_a_terminated_process_is_75_and_keeps_its_finished_cases(model, suite, tmp_path):
+    suite.write_text(SUITE + STOPPING)
+    out = tmp_path / "records"
+    places = [model, "--data", "noise", "--suite", suite, "--out", out]
+    process = subprocess.Popen(
+        [sys.executable, "-c", WAITING, "evaluate", *map(str, places)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent), "ART_SPIKING_PLUGINS": ""},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        waiting, deadline = tmp_path / "records.waiting", time.monotonic() + 60
+        while not waiting.exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        printed, told = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 75, told
+    assert printed == ""
+    kept = f"2 finished cases are kept in {out}; the same command goes on from there"
+    assert told.splitlines()[-1] == f"interrupted; {kept}"
+    assert sorted(path.name for path in out.iterdir()) == ["flip.json", "still.json"]
+    assert read_record(out / "flip.json").status == "ok"
+
+
+def test_ctrl_c_while_the_program_is_imported_is_one_line():
+    code = (
+        "import sys\n"
+        "class Interrupts:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'click':\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupts())\n"
+        "from art_spiking.cli import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (75, "", "interrupted\n")
+
+
+def test_a_name_that_the_program_does_not_offer():
+    import art_spiking.cli
+
+    assert {getattr(art_spiking.cli, name) is not None for name in art_spiking.cli.__all__} == {True}
+    with pytest.raises(AttributeError, match="no attribute 'walk'"):
+        art_spiking.cli.walk  # noqa: B018 (that is the test)
+
+
+def test_the_time_left_is_estimated_without_a_terminal(capsys, installed, model, suite, monkeypatch):
+    clock = iter(range(0, 4000, 100))
+    suite.write_text(SUITE + FAILING)
+    monkeypatch.setattr("art_spiking.cli.evaluation.time.monotonic", lambda: next(clock))
+    assert call("evaluate", model, "--data", "noise", "--suite", suite) == 1
+    told = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"flip: accuracy .* in 0 s \(1 of 3, about 3 min left\)", told[0])
+    assert re.fullmatch(r"still: .* \(2 of 3, about 2 min left\)", told[1])
+    assert told[2] == "failing: error (3 of 3)"
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(8.4, "8 s"), (600, "10 min"), (9000, "2.5 h")])
+def test_durations_are_told_in_a_unit_that_fits(seconds, text):
+    assert _duration(seconds) == text
+
+
+def test_a_file_that_is_no_record_is_set_aside_and_told(capsys, installed, model, suite, tmp_path):
+    out = tmp_path / "records"
+    arguments = ("evaluate", model, "--data", "noise", "--suite", suite, "--out", out)
+    assert call(*arguments) == 0
+    whole = (out / "flip.json").read_bytes()
+    for number in (1, 2):
+        (out / "flip.json").write_bytes(b"garbage")
+        capsys.readouterr()
+        assert call(*arguments) == 0
+        err = capsys.readouterr().err
+        assert f"the record {out / 'flip.json'} is not valid" in err
+        assert f"it is now flip.broken-{number}, and the case runs again" in err
+        assert (out / f"flip.broken-{number}").read_bytes() == b"garbage"
+        assert read_record(out / "flip.json").adversarial == Record.from_json(whole).adversarial
 
 
 def test_records_of_another_model_are_not_mixed_in(capsys, installed, model, suite, tmp_path):
@@ -323,6 +447,14 @@ def test_a_full_disk_is_one_error(capsys, installed, model, suite, tmp_path, mon
         (["MODEL", "--data", "noise", "--suite", "SUITE", "--readout", "spike-mean"], 2, "unknown readout"),
         (["MODEL", "--data", "noise", "--semantics", "sinabs"], 2, "states its own semantics"),
         (["MODEL", "--data", "noise", "--dt-us", "7"], 2, "states its own time step"),
+        (["MODEL", "--data", "noise", "--steps", "7"], 2, "asked: --steps 7; found: steps = 5; leave"),
+        (["TEXT", "--data", "noise", "--semantics", ""], 2, "--semantics is empty"),
+        (
+            ["MODEL", "--data", "noise", "--suite", "SUITE", *["--cases", "flip"] * 2],
+            2,
+            "named twice; asked: --cases flip",
+        ),
+        (["MODEL", "--data", "digits-dvs", "--data-dir", "absent"], 2, "no such folder: digits-dvs needs no"),
         (["MODEL", "--data", "noise", "--steps", "0"], 2, "0 is not in the range"),
         (["MODEL"], 2, "Missing option '--data'"),
         (["TEXT", "--data", "noise"], 3, "error: "),

@@ -117,8 +117,14 @@ seed = -1
         (b"\xff\xfe", "is not TOML"),
         (b"x = " + b"[" * 5000, "is not TOML"),
         (b"#" * 70000, "is too long"),
-        (SMALL.replace(b"rounds = 2", b"rounds = nan"), "is no text, number, list or table"),
-        (SMALL.replace(b"rounds = 2", b"rounds = 2020-01-01"), "is no text, number, list or table"),
+        (
+            SMALL.replace(b"rounds = 2", b"rounds = nan"),
+            r"no text, number, list or table; found: cases\.0\.parameters\.rounds = nan; accepted",
+        ),
+        (
+            SMALL.replace(b"rounds = 2", b"rounds = [1, 2020-01-01]").replace(b"craft = 4", b"craft = -inf"),
+            r"found: craft = -inf; cases\.0\.parameters\.rounds\.1 = 2020-01-01 \(a date\)",
+        ),
         (b'name = "empty"\nversion = 1\ncases = []', "at least one case"),
         (SMALL + SMALL[SMALL.index(b"[[cases]]") :], "two cases are named one"),
     ],

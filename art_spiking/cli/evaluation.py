@@ -6,7 +6,8 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from art_spiking.errors import InvalidInput, InvalidModel
+from art_spiking.errors import CannotWrite, InvalidInput, InvalidModel
 
 if TYPE_CHECKING:
     from art_spiking.datasets import EventData
@@ -51,7 +52,9 @@ class Request:
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--data", required=True, metavar="NAME", help="The data set; see `art-spiking list datasets`.")
 @click.option(
-    "--data-dir", type=click.Path(path_type=Path), help="Where its recordings are, if it does not make them."
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    help="Where its recordings are; digits-dvs, which simulates its own, keeps them there.",
 )
 @click.option("--dt-us", type=click.IntRange(min=1), help="Width of a time step in µs, as trained.")
 @click.option("--steps", type=click.IntRange(min=1), help="Number of time steps, as trained.")
@@ -106,6 +109,11 @@ def _run(request: Request) -> list[Record]:
     manager = plugin_manager()
     suite = load_suite(request.suite, catalogue("suites", manager))
     cases = [suite.case(name) for name in request.cases] or list(suite.cases)
+    twice = sorted({name for name in request.cases if request.cases.count(name) > 1})
+    if twice:
+        raise InvalidInput(
+            "a case is named twice", asked=f"--cases {', '.join(twice)}", remedy="name each case once"
+        )
     datasets = catalogue("datasets", manager)
     datasets[request.data]  # raises for an unknown name before anything is read
     if request.out is not None:
@@ -143,6 +151,7 @@ def run_cases(setting: Setting, cases: list[Case], out: Path | None) -> list[Rec
     Raises:
         InvalidInput: `out` holds a record of something else.
         CannotWrite: `out` cannot be written; records already there are kept.
+        click.exceptions.Exit: interrupted, with the program's exit code for that; what is kept was told.
     """
     from art_spiking.cli.output import brief
     from art_spiking.evaluate import evaluate_case
@@ -165,8 +174,11 @@ def run_cases(setting: Setting, cases: list[Case], out: Path | None) -> list[Rec
 def finished_records(setting: Setting, cases: list[Case], out: Path) -> dict[str, Record]:
     """The records of status "ok" that `out` holds of these cases, by name.
 
+    A file in a record's place that is none is renamed, so that the case runs again; stderr says so.
+
     Raises:
-        InvalidInput: a record there belongs to another model, suite or data, or cannot be read.
+        InvalidInput: a record there belongs to another model, suite or data.
+        CannotWrite: what is no record cannot be renamed.
     """
     from art_spiking.records import cell_key, read_record
 
@@ -175,7 +187,12 @@ def finished_records(setting: Setting, cases: list[Case], out: Path) -> dict[str
         path = out / f"{case.name}.json"
         if not path.exists():
             continue
-        record = read_record(path)
+        try:
+            record = read_record(path)
+        except InvalidInput as error:
+            aside = _set_aside(path)
+            click.echo(f"warning: {error}; it is now {aside.name}, and the case runs again", err=True)
+            continue
         if record.key() != cell_key(setting.model, setting.suite, case, (setting.craft, setting.test)):
             raise InvalidInput(
                 f"the folder {out} holds the record of another model, suite or data",
@@ -186,6 +203,20 @@ def finished_records(setting: Setting, cases: list[Case], out: Path) -> dict[str
         if record.status == "ok":
             finished[case.name] = record
     return finished
+
+
+def _set_aside(path: Path) -> Path:
+    """Renames what is no record, to a name that is free."""
+    number = 1
+    while (aside := path.with_suffix(f".broken-{number}")).exists():
+        number += 1
+    try:
+        path.rename(aside)
+    except OSError as error:
+        raise CannotWrite(
+            f"cannot move {path} out of the way", found=error.strerror, remedy="remove it yourself"
+        ) from error
+    return aside
 
 
 def load_network(request: Request) -> tuple[SpikingNetwork, int | None]:
@@ -223,9 +254,23 @@ def load_network(request: Request) -> tuple[SpikingNetwork, int | None]:
                 found=f"dt_us = {stored.dt_us:g}",
                 remedy="leave --dt-us out",
             )
+        if request.steps not in (None, stored.steps):
+            raise InvalidInput(
+                "a model folder states its own number of steps",
+                asked=f"--steps {request.steps}",
+                found=f"steps = {stored.steps}",
+                remedy="leave --steps out",
+            )
         return stored.network(), stored.steps
+    if request.semantics is not None and not request.semantics.strip():
+        raise InvalidInput(
+            "--semantics is empty",
+            accepted="a preset, key=value pairs, or both: sinabs,spikes=one",
+            remedy="leave --semantics out for what the file states, or else nir",
+        )
     graph = read_nir(path)
-    semantics = parse_semantics(request.semantics or str(graph.metadata.get("semantics", "nir")))
+    stated = graph.metadata.get("semantics", "nir") if request.semantics is None else request.semantics
+    semantics = parse_semantics(str(stated))
     dt_us = _stated(graph, "dt_us", request.dt_us)
     network = SpikingNetwork.from_graph(graph, semantics=semantics, dt_us=dt_us)
     return network, _stated(graph, "steps", request.steps)
@@ -278,24 +323,26 @@ def check_writable(out: Path) -> None:
 
 @contextmanager
 def _told_when_interrupted(records: list[Record], out: Path | None) -> Iterator[None]:
-    """Says on ctrl-C what is kept; the exception passes on."""
+    """Says on ctrl-C what is kept, once, and ends the program with the exit code for that."""
+    from art_spiking.cli import INTERRUPTED
+
     try:
         yield
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         kept = "nothing is kept; give --out to keep finished cases"
         if out is not None:
             kept = f"{len(records)} finished cases are kept in {out}; the same command goes on from there"
-        click.echo(f"\n{kept}", err=True)
-        raise
+        click.echo(f"\ninterrupted; {kept}", err=True)
+        raise click.exceptions.Exit(INTERRUPTED) from error
 
 
 @contextmanager
 def _progress(total: int, done: int) -> Iterator[Any]:
-    """A bar with a time estimate on a terminal; else a line per finished case. All on stderr."""
+    """A bar on a terminal; else a line per finished case. Both estimate the time left, on stderr."""
     if done:
         click.echo(f"resuming: {done} of {total} cases are done", err=True)
     if not sys.stderr.isatty():
-        yield lambda text: click.echo(text, err=True)
+        yield _line_printer(total, done)
         return
     from tqdm import tqdm
 
@@ -306,3 +353,24 @@ def _progress(total: int, done: int) -> Iterator[Any]:
             bar.update()
 
         yield advance
+
+
+def _line_printer(total: int, done: int) -> Callable[[str], None]:
+    """Prints a line per finished case, with the time that the others take if they take as long."""
+    start, finished = time.monotonic(), 0
+
+    def advance(text: str) -> None:
+        nonlocal finished
+        finished += 1
+        left = total - done - finished
+        rest = (time.monotonic() - start) / finished * left
+        estimate = f", about {_duration(rest)} left" if left else ""
+        click.echo(f"{text} ({done + finished} of {total}{estimate})", err=True)
+
+    return advance
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

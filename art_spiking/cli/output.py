@@ -170,26 +170,30 @@ def _edits(record: Record) -> EditSummary | None:
 
 
 def _case_dict(record: Record) -> dict[str, Any]:
-    found: dict[str, Any] = {"case": record.case.name, "status": record.status}
-    if record.status == "ok":
-        edits = _edits(record)
-        attackable = any(a == b for a, b in zip(record.labels, record.clean, strict=True))
-        success = attack_success(record.labels, record.clean, record.adversarial) if attackable else None
-        found |= {
-            "robust_accuracy": _share_dict(accuracy(record.labels, record.adversarial)),
-            "control_accuracy": _share_dict(accuracy(record.labels, record.control))
-            if record.control
-            else None,
-            "attack_success": None if success is None else _share_dict(success),
-            "median_edits": None if edits is None else vars(edits),
-        }
-    found |= {
+    """One row of the table; the keys are the same for a case without a number, whose values are null."""
+    found: dict[str, Any] = {
+        "case": record.case.name,
+        "status": record.status,
+        "robust_accuracy": None,
+        "control_accuracy": None,
+        "attack_success": None,
+        "median_edits": None,
         "forwards_per_sample": record.forwards,
         "backwards_per_sample": record.backwards,
         "wall_seconds": record.wall_seconds,
         "flags": [flag.model_dump(mode="json") for flag in record.flags],
         "error": None if record.failure is None else f"{record.failure.type}: {record.failure.message}",
     }
+    if record.status != "ok":
+        return found
+    found["robust_accuracy"] = _share_dict(accuracy(record.labels, record.adversarial))
+    if record.control:
+        found["control_accuracy"] = _share_dict(accuracy(record.labels, record.control))
+    if any(a == b for a, b in zip(record.labels, record.clean, strict=True)):
+        found["attack_success"] = _share_dict(attack_success(record.labels, record.clean, record.adversarial))
+    edits = _edits(record)
+    if edits is not None:
+        found["median_edits"] = vars(edits)
     return found
 
 

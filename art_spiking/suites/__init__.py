@@ -6,7 +6,9 @@ from __future__ import annotations
 import hashlib
 import importlib.resources
 import json
+import math
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -166,18 +168,34 @@ def parse_suite(content: bytes, what: str) -> Suite:
     if len(content) > _MOST_BYTES:
         raise InvalidInput(f"{what} is too long", accepted=f"at most {_MOST_BYTES} bytes")
     try:
-        # Through JSON: TOML's dates and its nan and inf have no place in a suite.
-        text = json.dumps(tomllib.loads(content.decode()), allow_nan=False)
+        given = tomllib.loads(content.decode())
+        strange = "; ".join(_not_json(given))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidInput(f"{what} is not TOML", found=error) from error
-    except (TypeError, ValueError) as error:
+    if strange:
         raise InvalidInput(
-            f"{what} holds a value that is no text, number, list or table", found=error
-        ) from error
+            f"{what} holds a value that is no text, number, list or table",
+            found=strange,
+            accepted="text, finite numbers, true, false, lists and tables",
+        )
     try:
-        return Suite.model_validate_json(text)
+        return Suite.model_validate_json(json.dumps(given, allow_nan=False))
     except ValidationError as error:
         raise InvalidInput(f"{what} is not valid", found=problems_of(error)) from error
+
+
+def _not_json(value: Any, place: str = "") -> Iterator[str]:
+    """Where TOML's dates and its nan and inf are: they have no place in a suite."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _not_json(item, f"{place}.{key}" if place else key)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _not_json(item, f"{place}.{index}")
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield f"{place} = {value}"
+    elif not isinstance(value, str | int | float):
+        yield f"{place} = {value} (a {type(value).__name__})"
 
 
 def problems_of(error: ValidationError) -> str:
