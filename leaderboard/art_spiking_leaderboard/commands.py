@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The commands: `art-spiking leaderboard check | run | site`."""
+"""The commands: `art-spiking leaderboard check | run | verify | site`."""
 
 from __future__ import annotations
 
@@ -54,6 +54,39 @@ def run_command(path: Path, **options: Any) -> int:
 
     command = ("art-spiking", *sys.argv[1:])
     return run_all(RunOptions(path, command=command, width=_width(), **options))
+
+
+@leaderboard.command("verify")
+@click.argument("records", type=click.Path(path_type=Path), default=_RECORDS)
+@click.option(
+    "--submissions", type=_FOLDER, default=_SUBMISSIONS, show_default=True, help="The folder of submissions."
+)
+@click.option("--suite", help="The .toml file of the cells' suite, if it is not an installed one.")
+@click.option(
+    "--sample",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="How many to derive anew.",
+)
+@click.option("--all", "everything", is_flag=True, help="Derive every cell anew.")
+@click.option("--seed", type=click.IntRange(min=0), help="Chooses the cells; a fresh one if not given.")
+@click.option("--data-dir", type=_FOLDER, help="Where recordings are, for data sets that need a folder.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+def verify_command(records: Path, *, sample: int, everything: bool, **options: Any) -> int:
+    """Derive a sample of the cells in RECORDS anew and compare them bit for bit.
+
+    RECORDS is a folder of cells, or a model's folder in it. Every cell's file is checked against its hash,
+    and its digests of model, suite and data against those at hand. The chosen cells are computed in fresh
+    processes, and must give the same predictions, costs, flags and counts, sample by sample. Nothing is
+    written into RECORDS.
+
+    Exit codes: 0 the same; 1 a cell differs, is broken, or cannot be derived; 2 nothing to verify; 3 an
+    invalid submission; 75 stopped.
+    """
+    from art_spiking_leaderboard.verifying import VerifyOptions, verify_all
+
+    return verify_all(VerifyOptions(records, sample=None if everything else sample, **options))
 
 
 @leaderboard.command("site")
