@@ -155,7 +155,8 @@ def test_set_params_checks():
     noise_filter.set_params(window_us=4_000)
     assert noise_filter.window_steps == 4
     with pytest.raises(InvalidInput, match="support"):
-        noise_filter.set_params(support=-1)
+        noise_filter.set_params(window_us=7_000, support=-1)
+    assert (noise_filter.window_us, noise_filter.support) == (4_000, 1)
 
 
 def test_input_without_pixels_is_refused():

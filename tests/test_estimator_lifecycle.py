@@ -154,6 +154,9 @@ def test_every_parameter_that_art_lists_can_be_set_and_read_back(clf, batch):
     for name, value in [("channels_first", False), ("use_amp", True)]:
         with pytest.raises(InvalidInput, match=name):
             clf.set_params(**{name: value})
+    with pytest.raises(ValueError, match="clip_values"):
+        clf.set_params(clip_values=(1.0, 0.0))
+    assert clf.clip_values[1] == 3.0
     with pytest.raises(InvalidInput, match="nb_classes"):
         clf.set_params(nb_classes=CLASSES + 1)
     with pytest.raises(InvalidInput, match="classes differ"):

@@ -83,6 +83,20 @@ class BackgroundActivityFilter(PreprocessorPyTorch):
                     remedy=meaning,
                 )
 
+    def set_params(self, **kwargs: Any) -> None:
+        """ART's; where a value does not fit, the filter stays as it was.
+
+        Raises:
+            InvalidInput: a window, step or support below one.
+        """
+        before = {name: getattr(self, name) for name in self.params}
+        try:
+            super().set_params(**kwargs)
+        except InvalidInput:
+            for name, value in before.items():
+                setattr(self, name, value)
+            raise
+
     def forward(self, x: torch.Tensor, y: Any = None) -> tuple[torch.Tensor, Any]:
         """Returns the filtered `x` (N, T, C, H, W) and `y` as it came.
 

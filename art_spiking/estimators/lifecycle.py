@@ -128,8 +128,13 @@ class ManagedClassifier(PyTorchClassifier):
 
     @clip_values.setter
     def clip_values(self, clip_values: Any) -> None:
+        before = getattr(self, "_clip_values", None)
         self._clip_values = clip_values
-        self._check_params()
+        try:
+            self._check_params()
+        except ValueError:
+            self._clip_values = before
+            raise
 
     @property
     def device_type(self) -> str:
