@@ -14,7 +14,7 @@ import torch
 
 from art_spiking.errors import InvalidInput
 from art_spiking.graphs import GraphSpec, NodeSpec
-from art_spiking.node_types import Array, Shape, output_shape
+from art_spiking.node_types import Array, AttributeValue, Shape, output_shape
 
 
 class LayerPlan(Protocol):
@@ -46,7 +46,8 @@ class Conv:
     def node(self, shape: Shape, generator: torch.Generator) -> NodeSpec:
         """See `LayerPlan`."""
         weight = _random((self.channels, shape[0], self.kernel, self.kernel), self.gain, generator)
-        attributes = {"stride": self.stride, "padding": self.padding, "dilation": 1, "groups": 1}
+        attributes: dict[str, AttributeValue] = {"stride": self.stride, "padding": self.padding}
+        attributes |= {"dilation": 1, "groups": 1, "input_shape": shape[1:]}
         return NodeSpec("Conv2d", attributes, {"weight": weight, "bias": np.zeros(self.channels, np.float32)})
 
 
@@ -89,7 +90,7 @@ class Flat:
 
     def node(self, shape: Shape, generator: torch.Generator) -> NodeSpec:
         """See `LayerPlan`."""
-        return NodeSpec("Flatten", {"start_dim": 0, "end_dim": len(shape) - 1})
+        return NodeSpec("Flatten", {"start_dim": 0, "end_dim": len(shape) - 1, "input_type": shape})
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ from art_spiking.node_types import (
 
 MAX_NODES = 1024
 """The most nodes a graph may have."""
+MAX_EDGES = 2 * MAX_NODES
+"""The most edges a graph may have."""
 MAX_NAME = 200
 """The most characters a node's name may have."""
 MAX_TEXT = 300
@@ -136,7 +138,7 @@ def shapes_along(nodes: Mapping[str, Node], edges: Sequence[Edge]) -> tuple[dict
 
 
 def _too_many(nodes: Mapping[str, Node], edges: Sequence[Edge]) -> list[Mismatch]:
-    counts = (("nodes", len(nodes), MAX_NODES), ("edges", len(edges), 2 * MAX_NODES))
+    counts = (("nodes", len(nodes), MAX_NODES), ("edges", len(edges), MAX_EDGES))
     return [Mismatch(what, f"at most {most}", str(count)) for what, count, most in counts if count > most]
 
 

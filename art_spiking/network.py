@@ -17,9 +17,10 @@ from art_spiking.errors import InvalidInput, InvalidModel
 from art_spiking.graphs import GraphSpec
 from art_spiking.layers import NeuronLayer, Pooling, make_layer
 from art_spiking.neurons import NeuronSemantics
-from art_spiking.nir_graphs import graph_from_nir, read_nir
+from art_spiking.nir_graphs import graph_from_nir, read_nir, write_nir
 from art_spiking.recurrence import AnyLayer
 from art_spiking.running import Schedule, walk
+from art_spiking.semantics_text import parse_semantics
 from art_spiking.surrogates import Atan, Surrogate
 
 if TYPE_CHECKING:
@@ -94,21 +95,27 @@ class SpikingNetwork(nn.Module):
         cls,
         source: str | os.PathLike[str] | nir.NIRGraph,
         *,
-        semantics: NeuronSemantics | str = "nir",
+        semantics: NeuronSemantics | str | None = None,
         dt_us: float | None = None,
     ) -> SpikingNetwork:
         """The network of a `.nir` file, or of a graph of the nir package.
 
+        What is not given here is taken from the graph's metadata, where `to_nir` has stated it.
+
         Args:
             source: Path of a file, which is read without being trusted, or a graph.
-            semantics: What the graph leaves open, or the name of a preset.
+            semantics: What the graph leaves open, or the name of a preset; "nir" if nothing states another.
             dt_us: Length of a time step in µs; neurons with a time constant and delays need it.
 
         Raises:
             InvalidModel: The file is not safe to read or damaged, or the graph is not one that can be run.
+            UnknownName: There is no such preset.
+            InvalidInput: The metadata's semantics or dt_us cannot be used.
         """
         graph = read_nir(source) if isinstance(source, str | os.PathLike) else graph_from_nir(source)
-        return cls(graph, semantics=semantics, dt_us=dt_us)
+        if semantics is None:
+            semantics = parse_semantics(str(graph.metadata.get("semantics", "nir")))
+        return cls(graph, semantics=semantics, dt_us=_stated_step(graph) if dt_us is None else dt_us)
 
     @classmethod
     def sequential(
@@ -197,6 +204,26 @@ class SpikingNetwork(nn.Module):
             nodes[name] = layer.node()
         return GraphSpec(nodes, self._graph.edges, self._graph.metadata)
 
+    def to_nir(self, path: str | os.PathLike[str], *, check: bool = True) -> None:
+        """Writes a `.nir` file with the weights as they are now; semantics and dt_us go into its metadata.
+
+        `from_nir` makes the same network of it. Where the graph leaves out what NIR writes out, such as the
+        shape at a convolution, or has one value for a whole layer, the file's digest is another than ours.
+
+        Args:
+            path: The file, which is replaced if it is there.
+            check: Whether to refuse a graph that the nir package cannot read back, as most frameworks would.
+
+        Raises:
+            InvalidModel: nir cannot read it back.
+            CannotWrite: A full disk, or no permission.
+        """
+        graph = self.to_graph()
+        stated: dict[str, str | int | float] = {**graph.metadata, "semantics": self.semantics.to_text()}
+        if self.dt_us is not None:
+            stated["dt_us"] = self.dt_us
+        write_nir(GraphSpec(graph.nodes, graph.edges, stated), path, check=check)
+
     def digest(self) -> str:
         """The model's identity, "sha256:...", from graph, weights, semantics and dt_us; not the surrogate."""
         stated = {
@@ -279,6 +306,16 @@ class SpikingNetwork(nn.Module):
         x = x.to(self._like().dtype)
         size = max(1, _FRAMES_AT_ONCE // max(1, x.shape[1]))
         yield from torch.split(x, size) if len(x) > size else (x,)
+
+
+def _stated_step(graph: GraphSpec) -> float | None:
+    """The metadata's dt_us, if there is one."""
+    stated = graph.metadata.get("dt_us")
+    if stated is None or (isinstance(stated, int | float) and 0 < stated < float("inf")):
+        return stated
+    raise InvalidInput(
+        "the metadata's dt_us cannot be used", found=repr(stated), accepted="µs, above 0", remedy="pass dt_us"
+    )
 
 
 def _cat(parts: list[Tensor]) -> Tensor:

@@ -8,6 +8,7 @@ files of earlier versions, without `v_reset`, read as that version reads them.
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from art_spiking.errors import InvalidModel
+from art_spiking.files import write_atomically
+from art_spiking.graph_checks import MAX_EDGES, MAX_NODES
 from art_spiking.graphs import Edge, GraphSpec, ModelProblem, ModelProblems, NodeSpec
 from art_spiking.hdf5_files import ReadLimits, read_hdf5
 from art_spiking.node_types import NODE_TYPES
@@ -24,7 +27,7 @@ from art_spiking.node_types import NODE_TYPES
 if TYPE_CHECKING:
     import nir
 
-__all__ = ["ReadLimits", "graph_from_nir", "graph_to_nir", "read_nir"]
+__all__ = ["ReadLimits", "graph_from_nir", "graph_to_nir", "read_nir", "write_nir"]
 
 _NOT_FIELDS = ("type", "metadata")
 
@@ -32,8 +35,9 @@ _NOT_FIELDS = ("type", "metadata")
 def read_nir(path: str | os.PathLike[str], *, limits: ReadLimits | None = None) -> GraphSpec:
     """The graph in a `.nir` file, read without the nir package and without trusting the file.
 
-    Graphs inside the graph are unfolded, their nodes named "outer.inner". Text and numbers in the graph's
-    metadata are kept; other metadata is left out.
+    Graphs inside the graph are unfolded, their nodes named "outer.inner", without their Inputs and Outputs;
+    an Input that leads to its Output stays as a Flatten of one axis, which changes nothing. Text and numbers
+    in the graph's metadata are kept; other metadata is left out.
 
     Args:
         path: The file.
@@ -69,17 +73,45 @@ def graph_to_nir(graph: GraphSpec) -> nir.NIRGraph:
     import nir
 
     shapes = graph.shapes()
-    order = graph.chain()
+    source = {b: a for a, b in graph.edges}
     nodes: dict[str, Any] = {}
-    for index, name in enumerate(order):
-        shape = np.array(shapes[name])
-        incoming = shapes[order[max(index - 1, 0)]]
+    for name in graph.order():
+        incoming = shapes[source.get(name, name)]
         node = nodes[name] = _nir_node(graph.nodes[name], shapes[name], incoming)
         # nir infers these itself, but wrongly for kernels that are not square.
         node.input_type = {"input": np.array(incoming)}
-        node.output_type = {"output": shape}
+        node.output_type = {"output": np.array(shapes[name])}
     # A copy of the metadata, because nir keeps and may change what it is given.
     return nir.NIRGraph(nodes, list(graph.edges), metadata=dict(graph.metadata), type_check=False)
+
+
+def write_nir(graph: GraphSpec, path: str | os.PathLike[str], *, check: bool = True) -> None:
+    """Writes a graph to a `.nir` file through the nir package; see `graph_to_nir` for what it fills in.
+
+    Args:
+        graph: What to write.
+        path: The file, which is replaced if it is there.
+        check: Whether to refuse a graph that the nir package cannot read back, as most frameworks would.
+
+    Raises:
+        InvalidModel: nir cannot read it back.
+        CannotWrite: A full disk, or no permission.
+    """
+    import nir
+
+    stream = io.BytesIO()
+    nir.write(stream, graph_to_nir(graph))
+    if check:
+        try:
+            nir.read(stream)
+        except Exception as error:
+            raise InvalidModel(
+                f"nir {nir.version} cannot read this graph back",
+                found=str(error),
+                accepted="convolutions with square kernels and without groups",
+                remedy="write it with check=False for readers that do not check types as nir does",
+            ) from error
+    write_atomically(path, stream.getvalue())
 
 
 def _nir_node(node: NodeSpec, shape: tuple[int, ...], incoming: tuple[int, ...]) -> Any:
@@ -94,7 +126,8 @@ def _nir_node(node: NodeSpec, shape: tuple[int, ...], incoming: tuple[int, ...])
         fields[key] = np.array(value) if isinstance(value, tuple) else value
     weighted = "weight" in node.arrays
     for key, array in node.arrays.items():
-        fields[key] = np.array(array if weighted else np.broadcast_to(array, shape))
+        alone = array.size == 1 and not weighted
+        fields[key] = np.full(shape, array.item(), array.dtype) if alone else np.array(array)
     if node.type == "Flatten":
         fields["input_type"] = {"input": np.array(incoming)}
     if node.type == "Conv1d":
@@ -153,6 +186,7 @@ def _unfolded(tree: Mapping[str, Any], file: str) -> tuple[dict[str, Mapping[str
         found = ", ".join(map(str, tree))[:200]
         expected = "nodes, each a group of fields, and edges, each a pair of names"
         raise ModelProblems([ModelProblem(file, "node", expected, found)])
+    _check_counts(len(nodes), len(edges), file)
     flat: dict[str, Mapping[str, Any]] = {}
     for name, fields in nodes.items():
         if _text(fields.get("type")) != "NIRGraph":
@@ -161,12 +195,17 @@ def _unfolded(tree: Mapping[str, Any], file: str) -> tuple[dict[str, Mapping[str
         inner, inner_edges = _unfolded(fields, file)
         ends = {k: [n for n, f in inner.items() if _text(f.get("type")) == k] for k in ("Input", "Output")}
         first, last = (ends[k][0] if len(ends[k]) == 1 else None for k in ("Input", "Output"))
-        if first is None or last is None or (first, last) in inner_edges:
+        if first is None or last is None:
             found = f"{len(ends['Input'])} Inputs, {len(ends['Output'])} Outputs"
-            expected = "a graph with nodes between one Input and one Output"
+            expected = "a graph of one Input and one Output, since edges do not say which they mean"
             raise ModelProblems([ModelProblem(file, f"node {name!r:.80}", expected, found)])
-        edges = _spliced(edges, str(name), list(inner_edges), first, last)
-        named = {f"{name}.{n}": f for n, f in inner.items() if n not in (first, last)}
+        edges = _spliced(edges, str(name), list(inner_edges), (first, last), file)
+        del inner[last]
+        if inner_edges.count((first, last)):
+            inner[first] = {"type": "Flatten", "start_dim": 0, "end_dim": 0}
+        else:
+            del inner[first]
+        named = {f"{name}.{n}": f for n, f in inner.items()}
         taken = sorted(named.keys() & {*flat, *nodes})
         if taken:
             expected = "a name that no unfolded node has"
@@ -175,12 +214,35 @@ def _unfolded(tree: Mapping[str, Any], file: str) -> tuple[dict[str, Mapping[str
     return flat, tuple(edges)
 
 
-def _spliced(edges: list[Edge], name: str, inner: list[Edge], first: str, last: str) -> list[Edge]:
-    """Edges with those to and from the graph `name` led on to what its Input and Output stand for."""
-    within = [(f"{name}.{a}", f"{name}.{b}") for a, b in inner if a != first and b != last]
-    entering = [(a, f"{name}.{b}") for a, outer in edges if outer == name for i, b in inner if i == first]
-    leaving = [(f"{name}.{a}", b) for outer, b in edges if outer == name for a, o in inner if o == last]
-    return [pair for pair in edges if name not in pair] + within + entering + leaving
+def _check_counts(nodes: int, edges: int, file: str) -> None:
+    """Stops before a small file makes a large graph."""
+    for what, count, most in (("nodes", nodes, MAX_NODES), ("edges", edges, MAX_EDGES)):
+        if count > most:
+            raise ModelProblems([ModelProblem(file, what, f"at most {most}", str(count))])
+
+
+def _spliced(edges: list[Edge], name: str, inner: list[Edge], ends: Edge, file: str) -> list[Edge]:
+    """Edges with those to and from the graph `name` led on to what its Input and Output stand for.
+
+    Args:
+        edges: Of the outer graph.
+        name: Of the inner graph.
+        inner: Its edges.
+        ends: Its Input, which is kept under its name if it leads to the Output, and its Output.
+        file: The file that a problem names.
+    """
+    first, last = ends
+    through = ends in inner
+    entrances = [first] if through else [b for a, b in inner if a == first]
+    exits = [a for a, b in inner if b == last]
+    within = [(f"{name}.{a}", f"{name}.{b}") for a, b in inner if b != last and (through or a != first)]
+    into, out_of = (sum(pair[side] == name for pair in edges) for side in (1, 0))
+    _check_counts(0, into * len(entrances) + out_of * len(exits), file)
+    # One side after the other, for edges from the graph to itself.
+    entered = [(a, f"{name}.{e}") for a, b in edges if b == name for e in entrances]
+    entered += [(a, b) for a, b in edges if b != name]
+    left = [(f"{name}.{e}", b) for a, b in entered if a == name for e in exits]
+    return [(a, b) for a, b in entered if a != name] + left + within
 
 
 def _edges(value: Any) -> list[Edge] | None:

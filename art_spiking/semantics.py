@@ -89,6 +89,11 @@ class NeuronSemantics:
         """The semantics as plain data, which `from_dict` reads."""
         return dataclasses.asdict(self)
 
+    def to_text(self) -> str:
+        """The semantics on one line, "reset=value,spikes=one,...", which `semantics_text` reads."""
+        pairs = ((key, "none" if value is None else value) for key, value in self.to_dict().items())
+        return ",".join(f"{key}={value}" for key, value in pairs)
+
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> NeuronSemantics:
         """The semantics that `to_dict` wrote.

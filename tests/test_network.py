@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from art_spiking import network as network_module
 from art_spiking.building import Conv, Dense, Flat, Neurons, SumPool, plan_graph
-from art_spiking.errors import InvalidInput, InvalidModel
+from art_spiking.errors import InvalidInput, InvalidModel, UnknownName
 from art_spiking.graphs import GraphSpec, NodeSpec
 from art_spiking.layers import NeuronLayer, Pooling
 from art_spiking.network import SpikingNetwork
@@ -369,6 +369,95 @@ class TestGraphs:
     def test_the_same_generator_draws_the_same_weights(self):
         first, same, other = (plan_graph(SHAPE, PLAN, random_generator(seed)) for seed in (1, 1, 2))
         assert first.digest() == same.digest() != other.digest()
+
+
+class TestNirFiles:
+    def test_the_same_network_comes_back(self, network: SpikingNetwork, tmp_path):
+        with torch.no_grad():
+            network.layers[0].weight.mul_(1.25)
+        network.to_nir(tmp_path / "a.nir")
+        for source in (tmp_path / "a.nir", nir.read(tmp_path / "a.nir")):
+            again = SpikingNetwork.from_nir(source)
+            assert again.digest() == network.digest()
+            assert again.to_graph().digest() == network.to_graph().digest()
+            assert (again.semantics, again.dt_us) == (SEMANTICS, 1000)
+        x = events(2, 9)
+        assert torch.equal(again(x), network(x))
+
+    def test_what_is_asked_for_comes_before_what_is_stated(self, network: SpikingNetwork, tmp_path):
+        network.to_nir(tmp_path / "a.nir")
+        asked = SpikingNetwork.from_nir(tmp_path / "a.nir", semantics="norse", dt_us=500)
+        assert (asked.semantics, asked.dt_us) == (PRESETS["norse"], 500)
+
+    def test_what_nothing_states_is_nirs(self):
+        graph = nir.NIRGraph.from_list(nir.IF(np.ones(3, np.float32), np.ones(3, np.float32)))
+        network = SpikingNetwork.from_nir(graph)
+        assert (network.semantics, network.dt_us) == (PRESETS["nir"], None)
+
+    @pytest.mark.parametrize(
+        ("stated", "said"),
+        [
+            ({"semantics": "lava"}, "no such neuron semantics; asked: 'lava'"),
+            ({"dt_us": "soon"}, "the metadata's dt_us cannot be used; found: 'soon'"),
+            ({"dt_us": 0}, "the metadata's dt_us cannot be used; found: 0"),
+        ],
+    )
+    def test_metadata_that_cannot_be_used(self, stated, said):
+        graph = nir.NIRGraph.from_list(nir.IF(np.ones(3, np.float32), np.ones(3, np.float32)))
+        graph.metadata = stated
+        with pytest.raises((InvalidInput, UnknownName), match=said):
+            SpikingNetwork.from_nir(graph)
+        assert SpikingNetwork.from_nir(graph, semantics="nir", dt_us=1000).dt_us == 1000
+
+    def test_shapes_that_a_graph_leaves_out_are_filled_in(self, tmp_path):
+        conv = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
+        arrays = {"weight": np.ones((2, 1, 3, 3), np.float32), "bias": np.zeros(2, np.float32)}
+        nodes = {
+            "in": NodeSpec("Input", {"shape": (1, 5, 5)}),
+            "conv": NodeSpec("Conv2d", conv, arrays),
+            "if": NodeSpec("IF", {}, {"r": np.float32(1), "v_threshold": np.float32(2)}),
+            "out": NodeSpec("Output", {"shape": (2, 3, 3)}),
+        }
+        network = SpikingNetwork.from_graph(GraphSpec(nodes, tuple(itertools.pairwise(nodes))))
+        network.to_nir(tmp_path / "a.nir")
+        first = SpikingNetwork.from_nir(tmp_path / "a.nir")
+        assert first.digest() != network.digest()
+        x = torch.rand(2, 4, 1, 5, 5, generator=random_generator())
+        assert torch.equal(first(x), network(x))
+        first.to_nir(tmp_path / "b.nir")
+        assert SpikingNetwork.from_nir(tmp_path / "b.nir").digest() == first.digest()
+
+    def test_a_network_that_nir_cannot_read_back(self, tmp_path):
+        conv = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
+        arrays = {"weight": np.ones((2, 1, 3, 2), np.float32), "bias": np.zeros(2, np.float32)}
+        nodes = {
+            "in": NodeSpec("Input", {"shape": (1, 5, 5)}),
+            "conv": NodeSpec("Conv2d", conv, arrays),
+            "out": NodeSpec("Output", {"shape": (2, 3, 4)}),
+        }
+        network = SpikingNetwork.from_graph(GraphSpec(nodes, tuple(itertools.pairwise(nodes))))
+        with pytest.raises(
+            InvalidModel, match="accepted: convolutions with square kernels and"
+        ):
+            network.to_nir(tmp_path / "a.nir")
+        assert not (tmp_path / "a.nir").exists()
+        network.to_nir(tmp_path / "a.nir", check=False)
+        assert SpikingNetwork.from_nir(tmp_path / "a.nir").output_shape == (2, 3, 4)
+
+    @pytest.mark.data
+    @pytest.mark.parametrize(
+        ("name", "semantics", "dt_us"), [("cnn_sinabs", "sinabs", None), ("lif_norse", "norse", 100.0)]
+    )
+    def test_community_networks_come_back_with_their_digest(
+        self, shared_data, tmp_path, name, semantics, dt_us
+    ):
+        path = shared_data / "nir" / f"{name}.nir"
+        network = SpikingNetwork.from_nir(path, semantics=semantics, dt_us=dt_us)
+        network.to_nir(tmp_path / "a.nir")
+        again = SpikingNetwork.from_nir(tmp_path / "a.nir")
+        assert again.to_graph().digest() == network.to_graph().digest()
+        assert again.digest() == network.digest()
+        assert nir.read(tmp_path / "a.nir").nodes.keys() == nir.read(path).nodes.keys()
 
 
 def test_training_finds_a_teacher():

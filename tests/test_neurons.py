@@ -27,6 +27,7 @@ from art_spiking.neurons import (
     coefficients,
     step,
 )
+from art_spiking.semantics_text import parse_semantics
 from art_spiking.surrogates import Atan
 
 DT_US = 1000.0
@@ -53,6 +54,7 @@ class TestSemantics:
     def test_presets_survive_data_and_pickle(self, name: str):
         semantics = NeuronSemantics.preset(name)
         assert NeuronSemantics.from_dict(semantics.to_dict()) == semantics
+        assert parse_semantics(semantics.to_text()) == semantics
         assert pickle.loads(pickle.dumps(semantics)) == semantics
 
     def test_there_is_a_preset_for_each_framework(self):

@@ -10,11 +10,13 @@ import h5py
 import nir
 import numpy as np
 import pytest
+import torch
 from graph_samples import around, conv_graph, ones, values
 
 from art_spiking.errors import InvalidModel
 from art_spiking.graphs import GraphSpec, ModelProblems, NodeSpec
-from art_spiking.nir_graphs import ReadLimits, graph_from_nir, graph_to_nir, read_nir
+from art_spiking.network import SpikingNetwork
+from art_spiking.nir_graphs import ReadLimits, graph_from_nir, graph_to_nir, read_nir, write_nir
 
 COMMUNITY = ("cnn_sinabs", "lif_norse", "lif_rockpool")
 
@@ -134,6 +136,26 @@ def one_node_graphs() -> dict[str, GraphSpec]:
             (3,),
         ),
         "li": around(NodeSpec("LI", {}, {"tau": ones(3), **neuron}), (3,), (3,)),
+        "i": around(NodeSpec("I", {}, {"r": values(3)}), (3,), (3,)),
+        "cubali": around(
+            NodeSpec(
+                "CubaLI", {}, {**dict.fromkeys(("tau_syn", "tau_mem", "w_in"), ones(3, scale=2)), **neuron}
+            ),
+            (3,),
+            (3,),
+        ),
+        "delay": around(NodeSpec("Delay", {}, {"delay": np.abs(values(2, 3))}), (2, 3), (2, 3)),
+        "branched": GraphSpec(
+            {
+                "in": NodeSpec("Input", {"shape": (3,)}),
+                "a": NodeSpec("Linear", {}, {"weight": values(2, 3)}),
+                "b": NodeSpec("Linear", {}, {"weight": values(2, 3, seed=1)}),
+                "rec": NodeSpec("Linear", {}, {"weight": values(2, 2)}),
+                "if": NodeSpec("IF", {}, {"r": ones(2), "v_threshold": ones(2)}),
+                "out": NodeSpec("Output", {"shape": (2,)}),
+            },
+            (("in", "a"), ("in", "b"), ("a", "if"), ("b", "if"), ("if", "rec"), ("rec", "if"), ("if", "out")),
+        ),
         "threshold": around(NodeSpec("Threshold", {}, {"threshold": values(3)}), (3,), (3,)),
         "chain": conv_graph(),
     }
@@ -146,6 +168,30 @@ def test_every_type_survives_the_round_trip(path, name):
     nir.write(path, graph_to_nir(graph))
     assert_same(read_nir(path), graph)
     assert_same(graph_from_nir(nir.read(path, type_check=False)), graph)
+
+
+@pytest.mark.parametrize("name", list(one_node_graphs()))
+def test_what_nir_cannot_read_back_is_refused(path, name):
+    graph = one_node_graphs()[name]
+    if name != "grouped":
+        write_nir(graph, path)
+        assert_same(graph_from_nir(nir.read(path)), graph)
+        return
+    with pytest.raises(
+        InvalidModel, match=r"cannot read this graph back; found.*without groups.*check=False"
+    ):
+        write_nir(graph, path)
+    assert not path.exists()
+    write_nir(graph, path, check=False)
+    assert_same(read_nir(path), graph)
+
+
+def test_a_second_round_trip_changes_nothing(path):
+    for graph in one_node_graphs().values():
+        write_nir(graph, path, check=False)
+        first = read_nir(path)
+        write_nir(first, path, check=False)
+        assert read_nir(path).digest() == first.digest()
 
 
 def assert_same(found: GraphSpec, expected: GraphSpec) -> None:
@@ -161,7 +207,7 @@ def assert_same(found: GraphSpec, expected: GraphSpec) -> None:
 
 
 def test_a_single_value_is_written_out_for_nir():
-    single = {"r": np.float32(1), "v_threshold": ones(1)}
+    single = {"r": np.float32(1), "v_threshold": ones(1, 1, 1)}
     graph = graph_to_nir(around(NodeSpec("IF", {}, single), (2, 3), (2, 3)))
     assert graph.nodes["x"].r.shape == graph.nodes["x"].v_reset.shape == (2, 3)
 
@@ -245,12 +291,69 @@ def test_a_graph_in_a_graph_that_is_not_simple(path):
     inner = inner_graph()
     inner.nodes["more"] = nir.Input(np.array([16]))
     nir.write(path, nested(inner))
-    assert "node 'a': expected a graph with nodes between one Input and one Output" in problems_of(path)
-    through = nir.NIRGraph(
-        {"in": nir.Input(np.array([3])), "out": nir.Output(np.array([3]))}, [("in", "out")], type_check=False
+    assert "node 'a': expected a graph of one Input and one Output, since edges do not say" in problems_of(
+        path
     )
-    nir.write(path, nested(through))
-    assert "found 1 Inputs, 1 Outputs" in problems_of(path)
+
+
+def test_a_way_straight_through_a_graph_in_a_graph(path):
+    """It changes nothing, and is kept apart from what the graph does beside it."""
+    ends = {"in": nir.Input(np.array([16])), "out": nir.Output(np.array([16]))}
+    beside = ends | {"half": nir.Scale(ones(16, scale=0.5))}
+    outer = {
+        "input": nir.Input(np.array([16])),
+        "a": nir.NIRGraph(ends, [("in", "out")], type_check=False),
+        "b": nir.NIRGraph(beside, [("in", "out"), ("in", "half"), ("half", "out")], type_check=False),
+        "output": nir.Output(np.array([16])),
+    }
+    edges = [("input", "a"), ("a", "b"), ("b", "output"), ("input", "output"), ("a", "output")]
+    nir.write(path, nir.NIRGraph(outer, edges, type_check=False))
+    graph = read_nir(path)
+    assert graph.order() == ("input", "a.in", "b.in", "b.half", "output")
+    assert graph.nodes["a.in"] == NodeSpec("Flatten", {"start_dim": 0, "end_dim": 0})
+    x = torch.ones(1, 2, 16)
+    assert torch.equal(SpikingNetwork.from_nir(path)(x), 3.5 * x)
+
+
+def test_a_graph_in_a_graph_may_lead_to_itself(path):
+    """What is in it is recurrent then, from each of its exits to each of its entrances."""
+    inner = {
+        "in": nir.Input(np.array([3])),
+        "x": nir.IF(ones(3), ones(3)),
+        "y": nir.IF(ones(3), ones(3)),
+        "out": nir.Output(np.array([3])),
+    }
+    ways = [("in", "x"), ("in", "y"), ("x", "out"), ("y", "out")]
+    outer = {
+        "i": nir.Input(np.array([3])),
+        "g": nir.NIRGraph(inner, ways, type_check=False),
+        "o": nir.Output(np.array([3])),
+    }
+    nir.write(path, nir.NIRGraph(outer, [("i", "g"), ("g", "g"), ("g", "o")], type_check=False))
+    loops = {(f"g.{a}", f"g.{b}") for a in "xy" for b in "xy"}
+    assert set(read_nir(path).edges) == loops | {("i", "g.x"), ("i", "g.y"), ("g.x", "o"), ("g.y", "o")}
+
+
+def test_a_small_file_cannot_make_a_large_graph(path):
+    """Every node of one inner graph to every node of the next would be 100 * 100 edges."""
+    neurons = {f"n{k}": nir.Threshold(ones(1)) for k in range(100)}
+    ends = {"in": nir.Input(np.array([1])), "out": nir.Output(np.array([1]))}
+    ways = [(a, b) for name in neurons for a, b in (("in", name), (name, "out"))]
+    outer = {
+        "i": nir.Input(np.array([1])),
+        "a": nir.NIRGraph(ends | neurons, ways, type_check=False),
+        "b": nir.NIRGraph(ends | neurons, ways, type_check=False),
+        "o": nir.Output(np.array([1])),
+    }
+    nir.write(path, nir.NIRGraph(outer, [("i", "a"), ("a", "b"), ("b", "o")], type_check=False))
+    assert problems_of(path).endswith("edges: expected at most 2048, found 10100")
+
+
+def test_an_edge_into_the_input_of_a_graph_in_a_graph_is_named(path):
+    inner = inner_graph()
+    inner.edges.append(("last", "input"))
+    nir.write(path, nested(inner))
+    assert "edge 'a.last' -> 'a.input': expected edges between nodes of the graph" in problems_of(path)
 
 
 def test_a_graph_in_a_graph_that_takes_a_name(path):
