@@ -331,3 +331,24 @@ def test_exponential_follows_the_exact_trace_beside_nirs_examples(shared_data):
     # The exact neuron fires, and charges again, within the step: so equal only up to the first spike.
     first = int(trace[:, 2].argmax())
     assert torch.allclose(potentials[:first].double(), trace[:first, 1], atol=1e-7)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("integration", ["euler", "exponential"])
+@pytest.mark.parametrize(("finer", "tolerance"), [(1, 7e-3), (10, 5e-3), (100, 3e-4)])
+def test_finer_steps_approach_the_whole_exact_trace(shared_data, tmp_path, integration, finer, tolerance):
+    """With steps of 1 µs also what the neuron charges in the rest of the 100 µs in which it fired."""
+    trace = torch.from_numpy(np.loadtxt(shared_data / "nir" / "lif_exact.csv", delimiter=","))
+    stated = SpikingNetwork.from_nir(
+        shared_data / "nir" / "lif_norse.nir",
+        semantics=NeuronSemantics(integration=integration),
+        dt_us=100 / finer,
+    )
+    stated.to_nir(tmp_path / "stated.nir")
+    network = SpikingNetwork.from_nir(tmp_path / "stated.nir").double()
+    x = trace[:, 0].repeat_interleave(finer).view(1, -1, 1)
+    with torch.no_grad():
+        spikes, before = network(x).flatten(), network.membrane(x).flatten()
+    assert torch.equal(spikes.view(-1, finer).sum(1), trace[:, 2])
+    after = torch.where(spikes > 0, 0.0, before).view(-1, finer)[:, -1]
+    assert (after - trace[:, 1]).abs().max() < tolerance
