@@ -32,10 +32,13 @@ class NeuronPlan:
     Attributes:
         node: Type and parameters; time constants in seconds.
         semantics: What the node leaves open. All layers of one model must come to the same.
+        remark: Where the gradient is another than the framework's although the spikes are the same; empty if
+            nowhere. Compiling warns of it.
     """
 
     node: NodeSpec
     semantics: NeuronSemantics
+    remark: str = ""
 
 
 class FrameworkAdapter(ABC):

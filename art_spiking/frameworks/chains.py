@@ -59,7 +59,7 @@ def follow(network: FrameworkNetwork, x: Tensor) -> list[TracedLayer]:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise Inexpressible(f"layer '{twice[0]}' is called {names.count(twice[0])} times in one step")
-    before, layers = frames[:, 0], []
+    before, last, layers = frames[:, 0], tuple(frames.shape[2:]), []
     what = "the input"
     for call in calls:
         if not _same_memory(before, call.given):
@@ -67,11 +67,12 @@ def follow(network: FrameworkNetwork, x: Tensor) -> list[TracedLayer]:
                 f"layer '{call.name}' is not given what {what} puts out: a function, a branch or a second "
                 "input stands between them"
             )
-        last = _one_sample(before, what)
         what = f"layer '{call.name}'"
-        shape, output = (_one_sample(value, what) for value in (call.given, call.returned))
+        axes = _batch_axes(call.given, last, what)
+        shape = tuple(call.given.shape[axes:])
+        output = tuple(call.returned.shape[_batch_axes(call.returned, None, what, axes) :])
         layers.append(TracedLayer(call.name, call.module, shape, output, None if shape == last else last))
-        before = call.returned
+        before, last = call.returned, output
     if not layers:
         raise Inexpressible("the model calls no layer")
     return layers
@@ -116,11 +117,19 @@ def _same_memory(first: Tensor, second: Tensor) -> bool:
     return same_place and bool(torch.equal(first.reshape(-1), second.reshape(-1)))
 
 
-def _one_sample(value: Tensor, what: str) -> tuple[int, ...]:
-    """The shape of one sample in one step: without (N,), or (T, N) with T = 1."""
+def _batch_axes(value: Tensor, sample: tuple[int, ...] | None, what: str, likely: int = 1) -> int:
+    """How many axes stand before those of a sample: 1, (N,), or 2, (T, N) or (N, T) with T = 1.
+
+    Args:
+        value: What a layer was given or returned.
+        sample: The shape of one sample, where it is known; (N, 1, H, W) may be either.
+        what: The layer.
+        likely: Where nothing else decides.
+    """
     shape = tuple(value.shape)
-    if shape[:1] == (_SAMPLES,):
-        return shape[1:]
-    if shape[:2] == (1, _SAMPLES):
-        return shape[2:]
-    raise Inexpressible(f"{what} has no batch axis in {shape}, for {_SAMPLES} samples")
+    both = {(1, _SAMPLES), (_SAMPLES, 1)}
+    possible = [axes for axes, fits in ((1, shape[:1] == (_SAMPLES,)), (2, shape[:2] in both)) if fits]
+    if not possible:
+        raise Inexpressible(f"{what} has no batch axis in {shape}, for {_SAMPLES} samples")
+    known = [axes for axes in possible if shape[axes:] == sample]
+    return known[0] if known else likely if likely in possible else possible[0]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from art_spiking.errors import InvalidInput, InvalidModel
-from art_spiking.frameworks.adapters import FrameworkAdapter, Inexpressible, Layout
+from art_spiking.frameworks.adapters import FrameworkAdapter, Inexpressible, Layout, NeuronPlan
 from art_spiking.frameworks.chains import TracedLayer, follow
 from art_spiking.frameworks.lookup import FrameworkWarning
 from art_spiking.frameworks.running import FrameworkNetwork
@@ -60,7 +60,8 @@ def compile_network(
 
     Warns:
         NotCompiled: What keeps it from being a SpikingNetwork.
-        FrameworkWarning: The neurons' surrogate has no counterpart here; the network uses `Atan()`.
+        FrameworkWarning: The gradient differs from the framework's, in what the message says; where the
+            neurons' surrogate has no counterpart here, the network uses `Atan()`.
     """
     if not isinstance(probe, Tensor) or probe.dim() < 3 or 0 in probe.shape:
         raise InvalidInput(
@@ -73,7 +74,7 @@ def compile_network(
     model.eval()
     try:
         with torch.no_grad():
-            network = _fused(stepwise, probe, dt_us)
+            network, remarks = _fused(stepwise, probe, dt_us)
             _prove(network, stepwise, probe)
     except Inexpressible as error:
         warnings.warn(
@@ -85,6 +86,8 @@ def compile_network(
     finally:
         for module, mode in training.items():
             module.training = mode
+    for remark in remarks:
+        warnings.warn(remark, FrameworkWarning, stacklevel=2)
     surrogate = stepwise.surrogate
     if surrogate is None:
         warnings.warn(
@@ -97,8 +100,8 @@ def compile_network(
     return network.with_surrogate(surrogate)
 
 
-def _fused(stepwise: FrameworkNetwork, probe: Tensor, dt_us: float) -> SpikingNetwork:
-    """The network of the model's chain.
+def _fused(stepwise: FrameworkNetwork, probe: Tensor, dt_us: float) -> tuple[SpikingNetwork, list[str]]:
+    """The network of the model's chain, and the plans' remarks on its gradient.
 
     Raises:
         Inexpressible: There is none.
@@ -107,7 +110,7 @@ def _fused(stepwise: FrameworkNetwork, probe: Tensor, dt_us: float) -> SpikingNe
     # The layers keep their names, by which the proof finds them.
     own_names = {layer.name for layer in layers}
     nodes = {_free(own_names, "input"): NodeSpec("Input", {"shape": tuple(probe.shape[2:])})}
-    semantics: dict[str, NeuronSemantics] = {}
+    plans: dict[str, NeuronPlan] = {}
     sums_by_power = False
     for layer in layers:
         name = f"layer '{layer.name}'"
@@ -116,13 +119,14 @@ def _fused(stepwise: FrameworkNetwork, probe: Tensor, dt_us: float) -> SpikingNe
                 nodes[_free(own_names | set(nodes), f"{layer.name}-reshape")] = merged_axes(
                     layer.reshaped_from, layer.shape
                 )
-            node = _node(stepwise, layer, dt_us, semantics)
+            node = _node(stepwise, layer, dt_us, plans)
         except Inexpressible as error:
             raise Inexpressible(f"{name} {error.what}") from error
         if node is not None:
             nodes[layer.name] = node
         sums_by_power = sums_by_power or isinstance(layer.module, nn.LPPool2d)
-    chosen = dataclasses.replace(_common(semantics), pool_gradient="lp" if sums_by_power else "average")
+    semantics = _common({name: plan.semantics for name, plan in plans.items()})
+    chosen = dataclasses.replace(semantics, pool_gradient="lp" if sums_by_power else "average")
     nodes[_free(nodes, "output")] = NodeSpec("Output", {"shape": layers[-1].output})
     try:
         graph = GraphSpec(nodes, tuple(itertools.pairwise(nodes)))
@@ -130,20 +134,23 @@ def _fused(stepwise: FrameworkNetwork, probe: Tensor, dt_us: float) -> SpikingNe
     except (InvalidModel, InvalidInput) as error:
         raise Inexpressible(str(error)) from error
     like = next((t for t in stepwise.parameters() if t.is_floating_point()), torch.zeros(()))
-    return network.to(like.device, like.dtype)
+    remarks: dict[str, str] = {}
+    for name, plan in plans.items():
+        if plan.remark:
+            remarks.setdefault(plan.remark, f"layer '{name}' {plan.remark}")
+    return network.to(like.device, like.dtype), list(remarks.values())
 
 
 def _node(
-    stepwise: FrameworkNetwork, layer: TracedLayer, dt_us: float, semantics: dict[str, NeuronSemantics]
+    stepwise: FrameworkNetwork, layer: TracedLayer, dt_us: float, plans: dict[str, NeuronPlan]
 ) -> NodeSpec | None:
-    """The node of one layer; the semantics of neurons are noted by the layer's name."""
+    """The node of one layer; the plans of neurons are noted by the layer's name."""
     neurons = stepwise.adapter.neurons(stepwise.model)
     if neurons.get(layer.name) is not layer.module:
         transparent = stepwise.adapter.transparent(layer.module)
         return None if transparent else node_of(layer.module, layer.shape, layer.output)
-    plan = stepwise.adapter.plan(layer.module, layer.shape, dt_us)
-    semantics[layer.name] = plan.semantics
-    return plan.node
+    plans[layer.name] = stepwise.adapter.plan(layer.module, layer.shape, dt_us)
+    return plans[layer.name].node
 
 
 def _common(semantics: dict[str, NeuronSemantics]) -> NeuronSemantics:

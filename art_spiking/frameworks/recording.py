@@ -77,6 +77,6 @@ def _whole(call: Tensor, batch: tuple[int, int], layout: Layout) -> Tensor | Non
         return call.transpose(0, 1)
     if layout in ("NT", "merged") and call.shape[:2] == (samples, steps):
         return call
-    if layout == "merged" and call.shape[0] == samples * steps:
+    if layout in ("NT", "merged") and steps > 1 and call.shape[0] == samples * steps:
         return call.reshape(samples, steps, *call.shape[1:])
     return None

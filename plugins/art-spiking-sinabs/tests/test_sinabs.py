@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: MIT
+"""Sinabs as it is installed: the adapter's contract, and compiled networks against its own runs."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+pytest.importorskip("sinabs", reason="Sinabs is not installed: see the plugin's README.md")
+pytest.importorskip("art_spiking_sinabs", reason="pip install -e plugins/art-spiking-sinabs")
+
+from art.attacks.evasion import ProjectedGradientDescent
+from art_spiking_sinabs.adapter import SinabsAdapter
+from art_spiking_sinabs.surrogates import SingleExponential
+from sinabs import activation, layers
+
+from art_spiking.estimators import SpikingClassifier
+from art_spiking.frameworks import (
+    FrameworkNetwork,
+    FrameworkWarning,
+    NotCompiled,
+    compile_network,
+    framework_adapter,
+)
+from art_spiking.network import SpikingNetwork
+from art_spiking.registry import catalogue
+from art_spiking.surrogates import Atan, FastSigmoid, Gaussian
+from art_spiking.testing import check_estimator, check_framework, small_data
+
+ADAPTER = SinabsAdapter()
+SHAPE = (5, 2, 8, 8)
+ONE = {"spike_fn": activation.SingleSpike}
+RESET = {"reset_fn": activation.MembraneReset()}
+
+
+def events(samples=4, *, seed=0):
+    return (torch.rand(samples, *SHAPE, generator=torch.Generator().manual_seed(seed)) < 0.3).float()
+
+
+PROBE = events(8)
+
+
+def model(kind=layers.IAFSqueeze, *, gain=3.0, **options):
+    """A squeezed convolutional network, as `sinabs.from_torch` and `from_nir` make them."""
+    options = {"batch_size": 1, **options}
+    net = nn.Sequential(
+        nn.Conv2d(2, 4, 3, padding=1, bias=False),
+        kind(**options),
+        layers.SumPool2d(2),
+        nn.Flatten(),
+        nn.Linear(64, 3, bias=False),
+        kind(**options),
+    )
+    return lively(net, gain)
+
+
+def unsqueezed(kind=layers.LIF, *, gain=3.0, **options):
+    """Batch and time apart, convolutions repeated."""
+    net = nn.Sequential(
+        layers.Repeat(nn.Conv2d(2, 4, 3, padding=1)),
+        kind(**options),
+        nn.Flatten(2),
+        nn.Linear(256, 3),
+        kind(**options),
+    )
+    return lively(net, gain)
+
+
+def lively(net, gain):
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, parameter in net.named_parameters():
+            if parameter.dim() > 1:
+                bound = gain / parameter[0].numel() ** 0.5
+                parameter.uniform_(-bound, bound, generator=generator).add_(0.02)
+            elif name.endswith("bias"):
+                parameter.zero_()
+    return net.eval()
+
+
+def own_loop(net, x):
+    """As Sinabs runs it: states forgotten, samples and steps merged where layers are squeezed."""
+    samples, steps = x.shape[:2]
+    squeezed = False
+    for one in net.modules():
+        if isinstance(one, layers.StatefulLayer):
+            for name, state in list(one.named_buffers(recurse=False)):
+                one.register_buffer(name, torch.zeros_like(state[:0].flatten()))
+        if hasattr(one, "num_timesteps"):
+            one.batch_size, one.num_timesteps, squeezed = samples, steps, True
+    return net(x.flatten(0, 1)).unflatten(0, (samples, steps)) if squeezed else net(x)
+
+
+CASES = {
+    "IAF, several spikes": (model, {}),
+    "IAF, one spike": (model, ONE),
+    "IAF, one spike, reset": (model, {**ONE, **RESET}),
+    "IAF, reset": (model, RESET),
+    "LIF": (model, {"kind": layers.LIFSqueeze, "tau_mem": 5.0, "norm_input": False, **ONE}),
+    "LIF, input normalised": (unsqueezed, {"tau_mem": 3.0, "gain": 9.0, **ONE}),
+    "LIF, synapse": (unsqueezed, {"tau_mem": 5.0, "tau_syn": 2.0, "norm_input": False, **ONE}),
+    "IAF, synapse": (unsqueezed, {"kind": layers.IAF, "tau_syn": 2.0}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_adapter_keeps_its_contract(case):
+    make, options = CASES[case]
+    told = options.get("spike_fn") is activation.SingleSpike
+    check_framework(ADAPTER, make(**options), events(), own_loop=own_loop, told=told)
+    clamped = make(**options, min_v_mem=-1.0)
+    check_framework(ADAPTER, clamped, events(), own_loop=own_loop, told=told)
+
+
+def test_adaptive_neurons_keep_it_too():
+    net = unsqueezed(layers.ALIF, tau_mem=3.0, tau_adapt=4.0, gain=9.0)
+    check_framework(ADAPTER, net, events(), own_loop=own_loop, told=False)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_compiled_networks_agree_with_sinabs(case):
+    make, options = CASES[case]
+    net, x = make(**options), events(6, seed=3)
+    if options.get("spike_fn") is activation.SingleSpike:
+        network = compile_network(net, probe=PROBE)
+    else:
+        with pytest.warns(FrameworkWarning, match="surrogates of the model's neurons have no counterpart"):
+            network = compile_network(net, probe=PROBE)
+    assert isinstance(network, SpikingNetwork)
+    with torch.no_grad():
+        assert torch.equal(network(x), own_loop(net, x))
+    y = torch.arange(6) % 3
+    wrapped = SpikingClassifier.wrap(net, input_shape=SHAPE)
+    fused = SpikingClassifier(network, input_shape=SHAPE)
+    views = [(wrapped.with_surrogate(s), fused.with_surrogate(s)) for s in (Atan(), Atan(through_reset=True))]
+    if network.surrogate == ADAPTER.surrogate(net):
+        views.append((wrapped, fused))
+    for own, found in views:
+        first, second = own.input_gradient(x, y)[0], found.input_gradient(x, y)[0]
+        assert first.any()
+        assert float((second - first).norm() / first.norm()) < 1e-5
+
+
+def test_a_lower_bound_keeps_the_spikes_and_the_difference_of_the_gradient_is_told():
+    """As in the published N-MNIST network, whose bound is -1."""
+    net, x = model(**ONE, min_v_mem=-0.5), events(6, seed=3)
+    with pytest.warns(FrameworkWarning, match=r"layer '1' has a lower bound of the potential") as caught:
+        network = compile_network(net, probe=PROBE)
+    assert len(caught) == 1
+    with torch.no_grad():
+        assert torch.equal(network(x), own_loop(net, x))
+        free = compile_network(model(**ONE), probe=PROBE)
+        assert not torch.equal(network(x), free(x))
+
+
+def test_attacks_find_the_same_through_sinabs_and_the_fused_network():
+    net, x = model(**ONE), events(6, seed=7)
+    wrapped = SpikingClassifier.wrap(net, framework="sinabs", input_shape=SHAPE, nb_classes=3)
+    fused = SpikingClassifier(compile_network(net, probe=x), input_shape=SHAPE)
+    y = wrapped.predict(x.numpy()).argmax(axis=1)
+    own, found = (
+        ProjectedGradientDescent(clf, eps=0.3, eps_step=0.1, max_iter=3, verbose=False).generate(x.numpy(), y)
+        for clf in (wrapped, fused)
+    )
+    assert np.allclose(own, found, atol=1e-5)
+    assert not np.array_equal(own, x.numpy())
+
+
+def test_a_wrapped_model_is_a_whole_estimator():
+    check_estimator(SpikingClassifier.wrap(model(), input_shape=SHAPE), data=small_data())
+
+
+def test_it_is_registered_and_recognised():
+    assert "sinabs" in catalogue("frameworks")
+    assert framework_adapter(None, model()).name == "sinabs"
+    assert FrameworkNetwork(model()).layout == "merged"
+    assert FrameworkNetwork(unsqueezed(tau_mem=3.0)).layout == "NT"
+
+
+def test_sizes_that_layers_were_built_for_come_back():
+    net = model(batch_size=7)
+    FrameworkNetwork(net)(events(3))
+    assert (net[1].batch_size, net[1].num_timesteps) == (7, -1)
+
+
+def test_own_surrogates_are_told():
+    single = {
+        **ONE,
+        "surrogate_grad_fn": activation.SingleExponential(grad_width=0.4),
+        "spike_threshold": 2.0,
+    }
+    single["spike_threshold"] = torch.tensor(2.0)
+    told = FrameworkNetwork(model(**single)).surrogate
+    assert told == SingleExponential(width=0.8, through_reset=True)
+    gaussian = FrameworkNetwork(model(**ONE, **RESET, surrogate_grad_fn=activation.Gaussian(sigma=0.3)))
+    assert gaussian.surrogate == Gaussian(sigma=0.3)
+    assert FrameworkNetwork(model()).surrogate is None
+    view = FrameworkNetwork(model()).with_surrogate(FastSigmoid())
+    assert view.surrogate == FastSigmoid()
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda: unsqueezed(layers.ALIF, tau_mem=3.0, tau_adapt=4.0, gain=9.0), "layer '1' is ALIF"),
+        (lambda: model(spike_fn=activation.MaxSpike(2)), "layer '1' fires by MaxSpike"),
+        (lambda: model(reset_fn=activation.MembraneSubtract(0.5)), "takes another value than its threshold"),
+        (lambda: model(reset_fn=activation.MembraneReset(0.1)), "adds its reset_value at every step"),
+        (lambda: model(gain=0.01), "layer '1' stays silent on the probes"),
+    ],
+)
+def test_what_is_not_compiled_says_why(make, reason):
+    with pytest.warns(NotCompiled, match=reason):
+        network = compile_network(make(), probe=PROBE)
+    assert isinstance(network, FrameworkNetwork)
+    assert torch.isfinite(network(PROBE)).all()
