@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from art_spiking.evaluate.settings import _commit, _package_versions
+from art_spiking.evaluate import checkout_commit, package_versions
 from art_spiking.records import Provenance, Record
 
 _SHORT = 12  # hexadecimal digits of a commit that a line for people repeats
@@ -28,7 +28,7 @@ class Origin:
     @classmethod
     def here(cls) -> Origin:
         """What a cell computed now would come from."""
-        return cls(_commit(), _package_versions())
+        return cls(checkout_commit(), package_versions())
 
     @classmethod
     def of(cls, made: Provenance) -> Origin:

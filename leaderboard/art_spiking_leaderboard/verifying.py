@@ -130,4 +130,5 @@ def _print(findings: Sequence[Finding], seed: int, *, as_json: bool) -> None:
         "whole": "whole and not chosen",
     }
     told = [f"{counts[verdict]} {words}" for verdict, words in meanings.items() if counts[verdict]]
-    click.echo(f"{len(findings)} cells: {', '.join(told)}; --seed {seed} chooses the same cells")
+    every = f"{len(findings)} cell{'' if len(findings) == 1 else 's'}"
+    click.echo(f"{every}: {', '.join(told)}; --seed {seed} chooses the same cells")
