@@ -186,6 +186,7 @@ def test_that_a_surrogate_cannot_be_exchanged_is_told():
     with pytest.warns(OwnSurrogateWarning, match="TinyNetwork has no with_surrogate") as told:
         warn_of_own_surrogate(plain)
     assert told[0].filename == __file__
+    warn_of_own_surrogate(plain)  # once is enough: a second warning would be an error here
 
 
 def test_folded_view_shares_weights_and_agrees(clf, batch):

@@ -51,6 +51,8 @@ class SpikingClassifier(ManagedClassifier):
     does not fit is an InvalidInput that names the axis; queries are counted, see `counting`.
     """
 
+    told_own_surrogate = False  # whether `warn_of_own_surrogate` has warned already
+
     estimator_params = [*PyTorchClassifier.estimator_params, "readout"]  # noqa: RUF012 (ART's list)
 
     def __init__(  # noqa: PLR0913 (ART's constructor)

@@ -28,10 +28,12 @@ def own_surrogate_text(estimator: SpikingClassifier) -> str:
 
 
 def warn_of_own_surrogate(estimator: SpikingClassifier, *, stacklevel: int = 2) -> None:
-    """Warns with `OwnSurrogateWarning`; Python's own rules show it once for each place it comes from.
+    """Warns with `OwnSurrogateWarning`, once for a classifier.
 
     Args:
         estimator: the classifier whose network cannot exchange its surrogate.
         stacklevel: as in `warnings.warn`; 2 blames the caller of this function.
     """
-    warnings.warn(own_surrogate_text(estimator), OwnSurrogateWarning, stacklevel=stacklevel)
+    if not estimator.told_own_surrogate:
+        estimator.told_own_surrogate = True
+        warnings.warn(own_surrogate_text(estimator), OwnSurrogateWarning, stacklevel=stacklevel)
