@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import html
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +15,10 @@ from typing import Any
 import pytest
 from art_spiking_leaderboard.ranking import Entrant, rank
 from art_spiking_leaderboard.site import Board, Content, render_site
+from art_spiking_leaderboard.site.words import flag_words
 from leaderboard_samples import SUITE, hash_of, make_manifest, make_record
 
+import art_spiking
 from art_spiking.graphs import ModelProblem
 from art_spiking.records import Flag, Record
 
@@ -299,6 +302,16 @@ def test_every_commit_behind_a_models_numbers_is_named(site):
     models = json.loads((site / "results.json").read_text())["boards"][0]["models"]
     (gamma,) = [model for model in models if model["manifest"]["name"] == "gamma"]
     assert gamma["commits"] == {"65" * 20: 1, "70" * 20: 1}
+
+
+def test_every_flag_that_can_be_raised_is_explained():
+    raised = {
+        code
+        for path in Path(art_spiking.__file__).parent.rglob("*.py")
+        for code in re.findall(r'Flag\(code="([a-z-]+)"', path.read_text())
+    }
+    assert len(raised) > 8
+    assert [code for code in sorted(raised) if flag_words(code, "unexplained") == "unexplained"] == []
 
 
 def test_the_csv_has_a_line_per_model_and_case_and_no_formula(tmp_path):

@@ -29,6 +29,10 @@ _FLAGS = {
     "attack found no weakness of this model, or nothing was left to find.",
     "control-invalid": "The random control broke the threat model: nothing to compare the attack with.",
     "craft-is-test": "Universal attacks were fitted on the very samples they were scored on.",
+    "own-surrogate": "The attack's choice of spike derivative could not be used with this model, so it went "
+    "by the model's own. Attacks that can choose may do more harm.",
+    "events-beyond-grid": "Many events come after the last time step and were counted into it, so the model "
+    "saw them crowded together. Its numbers are for recordings cut like this.",
     "budget-violation": "The attack returned samples outside its threat model. The case has no number.",
     "invalid-sample": "The attack returned something no event sensor could emit. The case has no number.",
 }
