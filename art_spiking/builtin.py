@@ -40,6 +40,11 @@ def art_spiking_register_attacks(register: Register) -> None:
         "Control: a patch of random events, at equal area.",
     )
     register(
+        "event-square",
+        "art_spiking.attacks:EventSquare",
+        "Query attack: blocks of edits by random search, from logits alone.",
+    )
+    register(
         "spike-retiming",
         "art_spiking.attacks:SpikeRetiming",
         "Moves the events of each sample in time, none added or removed.",

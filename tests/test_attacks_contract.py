@@ -11,6 +11,7 @@ from art.exceptions import EstimatorError
 from art_spiking.attacks import (
     EventAttack,
     EventGradientAttack,
+    EventSquare,
     RandomEvents,
     RandomPatch,
     RandomRetiming,
@@ -27,6 +28,7 @@ QUICK = {
     EventGradientAttack: {"steps": 4},
     SpikingUniversalPerturbation: {"epochs": 1},
     SpikingAdversarialPatch: {"epochs": 1},
+    EventSquare: {"queries": 4},
     RandomEvents: {},
     RandomUniversal: {},
     RandomPatch: {},
@@ -110,7 +112,7 @@ def test_the_same_seed_gives_the_same_result_and_inputs_stay_as_they_are(spiking
     np.testing.assert_array_equal(again.generate(x, y), again.generate(x, y))
 
 
-@pytest.mark.parametrize("attack", [RandomEvents, RandomUniversal, RandomPatch, RandomRetiming])
+@pytest.mark.parametrize("attack", [EventSquare, RandomEvents, RandomUniversal, RandomPatch, RandomRetiming])
 def test_another_seed_gives_another_result(spiking, data, attack):
     x, y = data
     first, second = (build(attack, spiking, seed=seed).generate(x, y) for seed in (1, 2))
@@ -184,7 +186,7 @@ def test_labels_and_options_that_do_not_fit_are_refused(spiking, data, attack):
 
 
 @pytest.mark.parametrize(
-    "attack", [EventGradientAttack, SpikingUniversalPerturbation, RandomEvents, RandomUniversal]
+    "attack", [EventGradientAttack, EventSquare, SpikingUniversalPerturbation, RandomEvents, RandomUniversal]
 )
 def test_a_budget_larger_than_the_input_is_refused(spiking, data, attack):
     x, y = data

@@ -7,6 +7,7 @@ from art_spiking.attacks.gradient import EventGradientAttack
 from art_spiking.attacks.patch import SpikingAdversarialPatch
 from art_spiking.attacks.perturbations import EditMask, Patch, Perturbation
 from art_spiking.attacks.retiming import RandomRetiming, SpikeRetiming
+from art_spiking.attacks.square import EventSquare
 from art_spiking.attacks.universal import SpikingUniversalPerturbation
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "EditMask",
     "EventAttack",
     "EventGradientAttack",
+    "EventSquare",
     "Patch",
     "Perturbation",
     "RandomEvents",
