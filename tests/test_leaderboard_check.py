@@ -95,6 +95,22 @@ def test_a_key_that_is_wrong_in_itself_hides_nothing(folder):
     assert len(found) == len(set(found))
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        ('readout = "spike-count"', "readout = 7", "readout"),
+        (f"nb_classes = {CLASSES}", 'nb_classes = "3"', "nb_classes"),
+        (f"dt_us = {DT_US}", f"dt_us = {DT_US}.0", "data.dt_us"),
+        ('name = "mine"', 'name = "Mine!"', "name"),
+    ],
+)
+def test_a_value_that_is_wrong_in_itself_is_told_once(folder, old, new, key):
+    manifest = (folder / "submission.toml").read_text()
+    assert old in manifest
+    (folder / "submission.toml").write_text(manifest.replace(old, new, 1))
+    assert [problem.key for problem in check_submission(folder, names()).problems] == [key]
+
+
 def test_weights_that_are_wrong_do_not_hide_what_the_graph_says(folder):
     write_submission(folder, nb_classes=4)
     (folder / "weights.safetensors").write_bytes(b"PK\x03\x04 an archive")
