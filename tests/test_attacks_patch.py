@@ -6,7 +6,15 @@ import pytest
 import torch
 
 from art_spiking.attacks import RandomPatch, SpikingAdversarialPatch
+from art_spiking.attacks import patch as patch_module
+from art_spiking.attacks.patch_search import PatchSearch, places_on_grid
+from art_spiking.building import Conv, Dense, Flat, Neurons, SumPool
+from art_spiking.datasets import load_data
 from art_spiking.errors import InvalidInput
+from art_spiking.estimators import SpikingClassifier
+from art_spiking.network import SpikingNetwork
+from art_spiking.semantics import NeuronSemantics
+from art_spiking.surrogates import Atan
 from art_spiking.threats import EventEdits, PatchRegion
 
 # ON events at even steps speak for class 1, at odd steps against it, at any place: random events cancel.
@@ -47,6 +55,67 @@ def test_the_best_place_is_where_the_model_looks():
     fixed = SpikingAdversarialPatch(model, REGION, location=(0, 4)).fit(CRAFT, LABELS)
     assert fixed.location == (0, 4)
     assert fooled(model, fixed.apply(TEST)) == 0.0
+
+
+def test_the_places_that_are_looked_at_cover_the_sensor():
+    places = places_on_grid((8, 12), 5)
+    assert {(0, 0), (3, 0), (0, 7), (3, 7)} <= set(places)
+    assert {left for _, left in places} == {0, 4, 7}
+    assert len(places) == len(set(places)) == 6
+    assert places_on_grid((5, 5), 5) == [(0, 0)]
+    assert len(places_on_grid((4, 4), 1)) == 16
+
+
+def test_the_place_is_chosen_for_what_a_fitted_patch_reaches_there():
+    # A random patch does most where every event counts; a fitted one where the rhythm counts twice.
+    weights = torch.zeros(samples.SHAPE)
+    weights[:, :, 0:3, 0:3] = 0.5
+    weights[0::2, :, 5:8, 5:8], weights[1::2, :, 5:8, 5:8] = 2.0, -2.0
+    model = samples.weak(weights, bar=70.0)
+    best = SpikingAdversarialPatch(model, REGION, location="best").fit(CRAFT, LABELS)
+    assert best.location == (5, 5)
+    assert fooled(model, best.apply(TEST)) == 1.0
+
+
+def spiking_model():
+    """A network with random weights, and recordings of which it tells classes apart."""
+    plan = [Conv(6, 3, gain=3.0), Neurons("IF"), SumPool(2), Flat(), Dense(4, gain=3.0), Neurons("IF")]
+    semantics = NeuronSemantics(reset="subtract", spikes="one", v_min=-1.0, fires="ge")
+    network = SpikingNetwork.sequential(
+        samples.SHAPE[1:], plan, semantics=semantics, generator=torch.Generator().manual_seed(4)
+    )
+    model = SpikingClassifier(network, input_shape=samples.SHAPE)
+    craft, test = samples.recordings(80, seed=3, rate=0.12), samples.recordings(80, seed=4, rate=0.12)
+    return model, craft, test, model.predict(craft).argmax(1), model.predict(test).argmax(1)
+
+
+def test_on_a_spiking_network_it_beats_its_control():
+    model, craft, test, labels, truth = spiking_model()
+    assert len(set(truth)) > 1
+
+    def flipped(patch):
+        return float((model.predict(patch.apply(test, seed=8)).argmax(1) != truth).mean())
+
+    place = (2, 2)
+    made = SpikingAdversarialPatch(model, REGION, epochs=4, location=place).fit(craft, labels)
+    chance = RandomPatch(model, REGION, location=place).fit(craft, labels)
+    assert flipped(made) >= flipped(chance) + 0.2
+
+
+def test_every_search_starts_from_a_patch_of_its_own(monkeypatch):
+    starts = []
+
+    class Watched(PatchSearch):
+        def __init__(self, view, form, objective, start, *, batch_size):
+            super().__init__(view, form, objective, start, batch_size=batch_size)
+            starts.append(start)
+
+    monkeypatch.setattr(patch_module, "PatchSearch", Watched)
+    model, craft, _, labels, _ = spiking_model()
+    twice = (Atan(1.0), Atan(1.0))
+    SpikingAdversarialPatch(model, REGION, surrogate=twice, epochs=1).fit(craft, labels)
+    assert len(starts) == 2
+    assert not torch.equal(starts[0], starts[1])
 
 
 def test_with_a_random_shift_it_prefers_what_works_at_any_time():
@@ -126,3 +195,25 @@ def test_options_and_threats_that_do_not_fit_are_refused():
             attack(MODEL, PatchRegion(0.001)).fit(CRAFT, LABELS)
     with pytest.raises(InvalidInput, match="does not lie on the sensor"):
         SpikingAdversarialPatch(MODEL, REGION, location=(7, 7)).fit(CRAFT, LABELS)
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_at_its_best_place_a_small_patch_breaks_the_community_model(shared_data):
+    semantics = NeuronSemantics(reset="subtract", spikes="one", v_min=-1.0, fires="ge")
+    network = SpikingNetwork.from_nir(shared_data / "nir" / "cnn_sinabs.nir", semantics=semantics)
+    craft, test = (
+        load_data("nmnist", split, steps=31, dt_us=10_000, data_dir=shared_data / "nmnist-1100", limit=limit)
+        for split, limit in (("train", 200), ("test", None))
+    )
+    model, region = SpikingClassifier(network, input_shape=test.grid.shape), PatchRegion(0.025)
+
+    def accuracy(patch):
+        x_adv = patch.apply(test.x)
+        assert region.violations(x_adv, test.x) == []
+        return float((model.predict(x_adv).argmax(1) == test.y).mean())
+
+    made = SpikingAdversarialPatch(model, region, location="best").fit(craft.x, craft.y)
+    control = RandomPatch(model, region, location=made.location).fit(craft.x, craft.y)
+    assert accuracy(made) <= 0.35
+    assert accuracy(made) <= accuracy(control) - 0.1
