@@ -45,6 +45,11 @@ def art_spiking_register_attacks(register: Register) -> None:
         "Query attack: blocks of edits by random search, from logits alone.",
     )
     register(
+        "auto-spike",
+        "art_spiking.attacks:AutoSpike",
+        "The strongest per sample of a fixed ensemble, gradients first, a query attack last.",
+    )
+    register(
         "spike-retiming",
         "art_spiking.attacks:SpikeRetiming",
         "Moves the events of each sample in time, none added or removed.",

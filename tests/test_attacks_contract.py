@@ -9,6 +9,7 @@ from art.attacks.attack import EvasionAttack
 from art.exceptions import EstimatorError
 
 from art_spiking.attacks import (
+    AutoSpike,
     EventAttack,
     EventGradientAttack,
     EventSquare,
@@ -29,6 +30,7 @@ QUICK = {
     SpikingUniversalPerturbation: {"epochs": 1},
     SpikingAdversarialPatch: {"epochs": 1},
     EventSquare: {"queries": 4},
+    AutoSpike: {},
     RandomEvents: {},
     RandomUniversal: {},
     RandomPatch: {},

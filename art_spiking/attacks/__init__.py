@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Attacks in the event domain: their results are exactly valid under a threat model."""
 
+from art_spiking.attacks.auto import AutoSpike, MemberOutcome
 from art_spiking.attacks.base import SAMPLE_SURROGATE, UNIVERSAL_SURROGATES, EventAttack, UniversalAttack
 from art_spiking.attacks.controls import RandomEvents, RandomPatch, RandomUniversal
 from art_spiking.attacks.gradient import EventGradientAttack
@@ -13,10 +14,12 @@ from art_spiking.attacks.universal import SpikingUniversalPerturbation
 __all__ = [
     "SAMPLE_SURROGATE",
     "UNIVERSAL_SURROGATES",
+    "AutoSpike",
     "EditMask",
     "EventAttack",
     "EventGradientAttack",
     "EventSquare",
+    "MemberOutcome",
     "Patch",
     "Perturbation",
     "RandomEvents",
