@@ -83,7 +83,7 @@ class Convolution(FrameLayer):
 
 
 class Dense(FrameLayer):
-    """NIR's Affine and Linear: `weight` x, plus `bias` if there is one."""
+    """NIR's Affine and Linear: `weight` x, plus `bias` if there is one, for each index of earlier axes."""
 
     weight: Tensor
 
@@ -94,8 +94,12 @@ class Dense(FrameLayer):
         self._own_weights()
 
     def forward(self, frames: Tensor) -> Tensor:
-        """(M, I) to (M, O)."""
-        return functional.linear(frames, self.weight, self.get_parameter("bias") if self.has_bias else None)
+        """(M, *B, I) to (M, *B, O)."""
+        bias = self.get_parameter("bias") if self.has_bias else None
+        if self.weight.dim() == 2:
+            return functional.linear(frames, self.weight, bias)
+        product = (self.weight @ frames.unsqueeze(-1)).squeeze(-1)
+        return product if bias is None else product + bias
 
 
 class Scale(FrameLayer):

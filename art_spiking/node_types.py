@@ -115,8 +115,8 @@ NODE_TYPES: Mapping[str, NodeType] = MappingProxyType(
             },
             optional=("input_shape",),
         ),
-        "Affine": NodeType({"weight": 2, "bias": 1}, {}),
-        "Linear": NodeType({"weight": 2}, {}),
+        "Affine": NodeType({"weight": None, "bias": None}, {}),
+        "Linear": NodeType({"weight": None}, {}),
         "Scale": NodeType({"scale": None}, {}),
         "SumPool2d": _POOL,
         "AvgPool2d": _POOL,
@@ -230,10 +230,7 @@ def output_shape(
     if type_name in ("Conv1d", "Conv2d"):
         return _convolved(attributes, arrays, shape)
     if type_name in ("Affine", "Linear"):
-        weight = arrays["weight"].shape
-        if type_name == "Affine" and arrays["bias"].shape != weight[:1]:
-            return Mismatch("bias", str(weight[:1]), str(arrays["bias"].shape))
-        return weight[:1] if shape == weight[1:] else Mismatch("weight", f"input {weight[1:]}", str(shape))
+        return _multiplied(arrays, shape)
     if type_name in ("SumPool2d", "AvgPool2d"):
         return _pooled(attributes, shape)
     if type_name == "Flatten":
@@ -242,6 +239,18 @@ def output_shape(
         if array.shape != shape and array.size != 1:
             return Mismatch(name, f"{shape} or a single value", str(array.shape))
     return shape
+
+
+def _multiplied(arrays: Mapping[str, Array], shape: Shape) -> Shape | Mismatch:
+    """(*B, I) to (*B, O) by a matrix (*B, O, I); NIR's matrices may have axes before the two."""
+    weight = arrays["weight"].shape
+    if not 2 <= len(weight) <= 6:
+        return Mismatch("weight", "2 to 6 axes", f"shape {weight}")
+    bias = arrays["bias"].shape if "bias" in arrays else weight[:-1]
+    if bias != weight[:-1]:
+        return Mismatch("bias", str(weight[:-1]), str(bias))
+    expected = (*weight[:-2], weight[-1])
+    return weight[:-1] if shape == expected else Mismatch("weight", f"input {expected}", str(shape))
 
 
 def _convolved(attributes: Mapping[str, Any], arrays: Mapping[str, Array], shape: Shape) -> Shape | Mismatch:

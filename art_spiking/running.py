@@ -87,25 +87,47 @@ def walk(
     held = _Held(schedule, x.flatten(0, 1))
     del x
     for group in schedule.groups:
-        if not group.is_recurrent:
-            (name,) = group.nodes
-            frames, potential = _run(layers[name], held.take(name), batch, name == membrane_of)
-            held.put(name, frames)
-            yield name, _in_time(frames, batch), potential
-            continue
-        outputs, potential = scan_group(
-            group,
-            layers,
-            schedule.inside,
-            {name: _in_time(held.take(name), batch) for name in group.nodes if schedule.entering[name]},
-            shapes=schedule.shapes,
-            wanted=[k for k in group.nodes if k in held.readers or isinstance(layers[k], NeuronLayer)],
-            membrane_of=membrane_of,
-        )
-        for name, output in outputs.items():
-            held.put(name, output.flatten(0, 1))
-            yield name, output, potential if name == membrane_of else None
+        run = _stepped if group.is_recurrent else _alone
+        yield from run(schedule, group, layers, held, batch, membrane_of)
     yield schedule.end, _in_time(held.take(schedule.end), batch), None
+
+
+def _alone(
+    schedule: Schedule,
+    group: Group,
+    layers: Mapping[str, AnyLayer],
+    held: _Held,
+    batch: Sequence[int],
+    membrane_of: str | None,
+) -> Iterator[tuple[str, Tensor, Tensor | None]]:
+    (name,) = group.nodes
+    frames, potential = _run(layers[name], held.take(name), batch, name == membrane_of)
+    held.put(name, frames)
+    yield name, _in_time(frames, batch), potential
+
+
+def _stepped(
+    schedule: Schedule,
+    group: Group,
+    layers: Mapping[str, AnyLayer],
+    held: _Held,
+    batch: Sequence[int],
+    membrane_of: str | None,
+) -> Iterator[tuple[str, Tensor, Tensor | None]]:
+    outputs, potential = scan_group(
+        group,
+        layers,
+        schedule.inside,
+        {name: _in_time(held.take(name), batch) for name in group.nodes if schedule.entering[name]},
+        shapes=schedule.shapes,
+        wanted=[k for k in group.nodes if held.readers[k] or isinstance(layers[k], NeuronLayer)],
+        membrane_of=membrane_of,
+    )
+    for name, output in outputs.items():
+        held.put(name, output.flatten(0, 1))
+    while outputs:
+        name = next(iter(outputs))
+        yield name, outputs.pop(name), potential if name == membrane_of else None
 
 
 class _Held:

@@ -128,7 +128,12 @@ _POOL = {"kernel_size": 2, "stride": 2, "padding": 0}
             NodeSpec("Linear", {}, {"weight": values(3, 17)}),
             "edge 'flat' -> 'full' (Linear.weight): expected input (17,), found (16,)",
         ),
-        ("full", NodeSpec("Linear", {}, {"weight": values(3, 16, 1)}), "expected 2 axes"),
+        (
+            "full",
+            NodeSpec("Linear", {}, {"weight": values(48)}),
+            "(Linear.weight): expected 2 to 6 axes, found shape (48,)",
+        ),
+        ("full", NodeSpec("Linear", {}, {"weight": values(3, 16, 1)}), "expected input (3, 1), found (16,)"),
         (
             "full",
             NodeSpec("Linear", {}, {"weight": values(3, 16) * np.nan}),

@@ -325,6 +325,25 @@ class TestGraphs:
             (by_x,) = torch.autograd.grad(output.sum(), x)
             assert (by_x != 0).sum() == (16 if gradient == "average" else 1)
 
+    @pytest.mark.parametrize("kind", ["Affine", "Linear"])
+    def test_a_matrix_for_each_channel(self, kind: str):
+        rng = np.random.default_rng(0)
+        arrays = {"weight": rng.normal(size=(2, 4, 3)), "bias": rng.normal(size=(2, 4))}
+        if kind == "Linear":
+            del arrays["bias"]
+        nodes = {
+            "in": NodeSpec("Input", {"shape": (2, 3)}),
+            "full": NodeSpec(kind, {}, arrays),
+            "out": NodeSpec("Output", {"shape": (2, 4)}),
+        }
+        network = SpikingNetwork(GraphSpec(nodes, tuple(itertools.pairwise(nodes))))
+        x = torch.randn(5, 6, 2, 3, generator=random_generator())
+        found = network(x).detach().numpy()
+        for channel in range(2):
+            expected = x[:, :, channel].numpy() @ arrays["weight"][channel].T
+            expected += arrays["bias"][channel] if kind == "Affine" else 0
+            assert np.allclose(found[:, :, channel], expected, atol=1e-6)
+
     def test_a_nir_graph_in_memory(self):
         graph = nir.NIRGraph.from_list(
             nir.Affine(np.eye(3, dtype=np.float32), np.zeros(3, np.float32)),
@@ -436,9 +455,7 @@ class TestNirFiles:
             "out": NodeSpec("Output", {"shape": (2, 3, 4)}),
         }
         network = SpikingNetwork.from_graph(GraphSpec(nodes, tuple(itertools.pairwise(nodes))))
-        with pytest.raises(
-            InvalidModel, match="accepted: convolutions with square kernels and"
-        ):
+        with pytest.raises(InvalidModel, match="accepted: convolutions with square kernels and"):
             network.to_nir(tmp_path / "a.nir")
         assert not (tmp_path / "a.nir").exists()
         network.to_nir(tmp_path / "a.nir", check=False)

@@ -118,6 +118,9 @@ def one_node_graphs() -> dict[str, GraphSpec]:
             (4, 8, 5),
         ),
         "linear": around(NodeSpec("Linear", {}, {"weight": values(4, 3).astype("f8")}), (3,), (4,)),
+        "matrices": around(
+            NodeSpec("Affine", {}, {"weight": values(2, 4, 3), "bias": values(2, 4)}), (2, 3), (2, 4)
+        ),
         "scale": around(NodeSpec("Scale", {}, {"scale": values(2, 3)}), (2, 3), (2, 3)),
         "average": around(
             NodeSpec("AvgPool2d", {"kernel_size": (3, 2), "stride": 2, "padding": (1, 0)}),
