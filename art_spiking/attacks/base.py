@@ -17,7 +17,7 @@ from typing_extensions import TypeVar
 from art_spiking.attacks.objectives import gap
 from art_spiking.attacks.perturbations import Perturbation
 from art_spiking.errors import InvalidInput
-from art_spiking.estimators import SpikingClassifier
+from art_spiking.estimators import SpikingClassifier, warn_of_own_surrogate
 from art_spiking.estimators.inputs import check_shape, label_indices
 from art_spiking.events import validate_spike_tensor
 from art_spiking.surrogates import Atan, Surrogate, surrogate_from_dict
@@ -93,6 +93,16 @@ class EventAttack(EvasionAttack, Generic[ThreatT]):
         self.seed = seed
         self.batch_size = batch_size
         EventAttack._check_params(self)
+
+    def set_params(self, **kwargs: Any) -> None:
+        """ART's; where a value does not fit, the attack stays as it was."""
+        before = {name: getattr(self, name) for name in kwargs if hasattr(self, name)}
+        try:
+            super().set_params(**kwargs)
+        except Exception:
+            for name, value in before.items():
+                setattr(self, name, value)
+            raise
 
     def _check_params(self) -> None:
         """Checks the attributes; ART's `set_params` calls it after a change."""
@@ -242,24 +252,34 @@ class UniversalAttack(EventAttack):
         return self.perturbation
 
     def race(
-        self, searches: Sequence[Search], x: Tensor, y: Tensor, generator: torch.Generator, *, epochs: int
+        self,
+        searches: Sequence[Search],
+        x: Tensor,
+        y: Tensor,
+        generator: torch.Generator,
+        *,
+        epochs: int,
+        finalists: int = 1,
     ) -> tuple[Perturbation, tuple[float, float]]:
-        """Runs every search for one epoch and the best one for the others.
+        """Runs every search for one epoch, the best `finalists` for the second, the best one for the others.
 
         Returns:
             The best perturbation seen, by `craft_score`, and its score.
         """
-        runs = []
-        for search in searches:
-            candidate = search.epoch(x, y, generator)
-            runs.append((self.craft_score(candidate, x, y), candidate, search))
-        score, best, search = min(runs, key=lambda run: run[0])
-        for _ in range(epochs - 1):
-            candidate = search.epoch(x, y, generator)
-            value = self.craft_score(candidate, x, y)
-            if value < score:
-                score, best = value, candidate
-        return best, score
+        best: tuple[tuple[float, float], Perturbation] | None = None
+        going = list(searches)
+        for epoch in range(epochs):
+            runs = []
+            for search in going:
+                candidate = search.epoch(x, y, generator)
+                runs.append((self.craft_score(candidate, x, y), candidate, search))
+            runs.sort(key=lambda run: run[0])
+            if best is None or runs[0][0] < best[0]:
+                best = runs[0][:2]
+            going = [search for _, _, search in runs[: finalists if epoch == 0 else 1]]
+        if best is None:
+            raise InvalidInput("a race needs searches and epochs", asked=f"{len(going)}, {epochs}")
+        return best[1], best[0]
 
     def craft_score(self, candidate: Perturbation, x: Tensor, y: Tensor) -> tuple[float, float]:
         """Scores a candidate on the craft split; lower is better for the attacker.
@@ -303,9 +323,12 @@ def attack_views(estimator: SpikingClassifier, surrogates: Surrogates) -> list[S
     Args:
         estimator: the model under attack.
         surrogates: a spike derivative or its `to_dict`, or several; None, or a network that has no
-            exchangeable one, leaves the estimator's own.
+            exchangeable one, leaves the estimator's own. The latter is told by an `OwnSurrogateWarning`.
     """
-    if surrogates is None or not callable(getattr(estimator.model.network, "with_surrogate", None)):
+    if surrogates is None:
+        return [estimator]
+    if not estimator.exchanges_surrogate:
+        warn_of_own_surrogate(estimator)
         return [estimator]
     return [estimator.with_surrogate(surrogate) for surrogate in checked_surrogates(surrogates)]
 
