@@ -120,6 +120,10 @@ class FrameworkAdapter(ABC):
         """Whether a layer of the framework, not of torch, does nothing in evaluation mode, as dropout."""
         return False
 
+    def per_step(self, layer: nn.Module) -> nn.Module:
+        """What a container of the framework applies to every step by itself; any other layer is its own."""
+        return layer
+
     @abstractmethod
     def plan(self, layer: nn.Module, shape: tuple[int, ...], dt_us: float) -> NeuronPlan:
         """The node of one of `neurons`, for an input of `shape` in one step of one sample.

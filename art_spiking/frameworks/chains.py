@@ -80,20 +80,21 @@ def follow(network: FrameworkNetwork, x: Tensor) -> list[TracedLayer]:
 
 def _calls(network: FrameworkNetwork, frames: Tensor) -> list[_Call]:
     """Every call of an innermost module; the framework's neurons count as such whatever they hold."""
-    neurons = network.adapter.neurons(network.model)
-    inside = {id(part) for layer in neurons.values() for part in layer.modules() if part is not layer}
+    watched = network.adapter.neurons(network.model)
+    for name, module in network.model.named_modules():
+        if network.adapter.per_step(module) is not module:
+            watched[name or type(module).__name__] = module
+    taken = {id(part) for layer in watched.values() for part in layer.modules()}
     called: list[_Call] = []
 
     def keep(name: str) -> Any:
         def hook(module: nn.Module, arguments: Any, output: Any) -> None:
             returned = network.adapter.split(output)[0]
             if arguments and isinstance(arguments[0], Tensor) and isinstance(returned, Tensor):
-                called.append(_Call(name, module, arguments[0], returned))
+                called.append(_Call(name, network.adapter.per_step(module), arguments[0], returned))
 
         return hook
 
-    watched = dict(neurons)
-    taken = {id(layer) for layer in neurons.values()} | inside
     for name, module in network.model.named_modules():
         if id(module) not in taken and not any(True for _ in module.children()):
             watched[name or type(module).__name__] = module
