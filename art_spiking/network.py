@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 # memory that is used again. Measured with the community N-MNIST network at 310 steps: 256 to 2048 frames take
 # about the same time, all 4960 at once 1.4 times as much; fewer shares wait less for busy threads.
 _FRAMES_AT_ONCE = 2048
+# A recurrent group takes its steps again for every share.
+_FRAMES_AT_ONCE_STEPPED = 1 << 15
 
 _AXES = {1: "F", 2: "C, L", 3: "C, H, W"}
 
@@ -304,7 +306,9 @@ class SpikingNetwork(nn.Module):
         if tuple(x.shape[2:]) != self.input_shape or x.dim() < 3:
             raise InvalidInput("the input does not fit the network", found=tuple(x.shape), accepted=expected)
         x = x.to(self._like().dtype)
-        size = max(1, _FRAMES_AT_ONCE // max(1, x.shape[1]))
+        stepped = any(group.is_recurrent for group in self._schedule.groups)
+        frames = _FRAMES_AT_ONCE_STEPPED if stepped else _FRAMES_AT_ONCE
+        size = max(1, frames // max(1, x.shape[1]))
         yield from torch.split(x, size) if len(x) > size else (x,)
 
 

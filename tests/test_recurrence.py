@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import itertools
+import pickle
 from collections.abc import Iterable
 
 import nir
@@ -13,11 +15,15 @@ import pytest
 import snntorch
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from art_spiking import layers as layers_module
+from art_spiking import network as network_module
 from art_spiking import running
 from art_spiking.errors import InvalidInput
+from art_spiking.estimators import SpikingClassifier
 from art_spiking.graphs import GraphSpec, NodeSpec
+from art_spiking.model_files import load_model, save_model
 from art_spiking.network import SpikingNetwork
 from art_spiking.neurons import PRESETS, NeuronSemantics
 from art_spiking.surrogates import Atan, StraightThrough
@@ -323,3 +329,58 @@ def test_no_state_is_kept_and_no_sample_sees_another():
     network(spikes(2, 7, 4, seed=4))
     assert torch.equal(network(x), first)
     assert torch.allclose(network(x[2:3]), first[2:3])
+
+
+def recurrent() -> SpikingNetwork:
+    """In float32, as it comes from files."""
+    return network_of(FORWARD + " b>z z>a", 4, 3, **layers_ahead(), z=linear(5, 3, seed=3, bias=True)).float()
+
+
+def test_shares_of_a_batch_and_copies(monkeypatch, tmp_path):
+    network = recurrent()
+    x = spikes(7, 10, 4).float()
+    expected = network(x)
+    assert 0.02 < expected.mean() < 0.95
+    monkeypatch.setattr(network_module, "_FRAMES_AT_ONCE_STEPPED", 30)
+    assert torch.equal(network(x), expected)
+    save_model(network, tmp_path, steps=10)
+    network.to_nir(tmp_path / "a.nir")
+    for again in (
+        copy.deepcopy(network),
+        pickle.loads(pickle.dumps(network)),
+        load_model(tmp_path),
+        SpikingNetwork.from_nir(tmp_path / "a.nir"),
+        SpikingNetwork.from_nir(nir.read(tmp_path / "a.nir")),
+        network.with_surrogate(StraightThrough()),
+    ):
+        assert again.digest() == network.digest()
+        assert torch.equal(again(x), expected)
+
+
+def test_weights_of_a_cycle_can_be_trained():
+    network = recurrent()
+    x = spikes(16, 12, 4).float()
+    wanted = torch.full((16, 3), 2.0)
+    optimizer = torch.optim.Adam(network.parameters(), 0.03)
+    losses = []
+    for _ in range(30):
+        optimizer.zero_grad()
+        loss = functional.mse_loss(network(x).sum(1), wanted)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_in_an_estimator():
+    network = recurrent()
+    classifier = SpikingClassifier(network, nb_classes=3, input_shape=(10, 4), readout="membrane-mean")
+    x = spikes(6, 10, 4).float().numpy()
+    y = np.eye(3, dtype=np.float32)[np.arange(6) % 3]
+    gradient = classifier.loss_gradient(x, y)
+    same = torch.tensor(x, requires_grad=True)
+    logits = network.membrane(same).mean(1)
+    loss = functional.cross_entropy(logits, torch.arange(6) % 3, reduction="sum")
+    (expected,) = torch.autograd.grad(loss, same)
+    assert expected.abs().max() > 0
+    assert np.allclose(gradient, expected.numpy(), rtol=1e-5, atol=1e-6)
