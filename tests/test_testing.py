@@ -2,6 +2,7 @@
 """The contract checks: everything registered passes them, and each property catches its own offender."""
 
 import dataclasses
+import functools
 
 import host_samples as samples
 import numpy as np
@@ -23,11 +24,19 @@ from art_spiking.testing import (
     small_classifier,
     small_data,
 )
-from art_spiking.threats import EventEdits, Linf, PatchRegion, PixelRate
+from art_spiking.threats import EventEdits, Linf, PatchRegion, PixelRate, Retiming
 
 # -- everything registered --------------------------------------------------------------------------
 
-PATCH_ATTACKS = {"adversarial-patch", "random-patch"}
+PATCHES = [PatchRegion(0.1), PatchRegion(0.3, delete=False)]
+RETIMINGS = [Retiming(1), Retiming(max_moved=10), Retiming(max_total_shift=8)]
+OTHER_THREATS = {
+    "adversarial-patch": PATCHES,
+    "random-patch": PATCHES,
+    "spike-retiming": RETIMINGS,
+    "random-retiming": RETIMINGS,
+    "auto-spike": [EventEdits(10), Retiming(1)],
+}
 ATTACKS = sorted(catalogue("attacks"))
 THREATS = {
     "event-edits": [
@@ -39,15 +48,21 @@ THREATS = {
     "pixel-rate": [PixelRate(300.0, 1000), EventEdits(10) & PixelRate(300.0, 1000)],
     "patch-region": [PatchRegion(0.1), PatchRegion(0.3) & EventEdits(10)],
     "linf": [Linf(0.3)],
+    "retiming": [*RETIMINGS, Retiming(2_000, max_moved=0.25, unit="us", dt_us=1000)],
 }
 DEFENCES = {"background-activity-filter": lambda: BackgroundActivityFilter(2000, 1000)}
+
+
+SHORTER = {"event-square": {"queries": 20}, "spike-retiming": {"steps": 5}}
 
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_every_attack_keeps_the_contract(name):
     factory = catalogue("attacks")[name].load()
-    if name in PATCH_ATTACKS:
-        check_attack(factory, threats=[PatchRegion(0.1), PatchRegion(0.3, delete=False)])
+    if name in SHORTER:
+        factory = functools.partial(factory, **SHORTER[name])
+    if name in OTHER_THREATS:
+        check_attack(factory, threats=OTHER_THREATS[name])
     else:
         check_attack(factory)
 

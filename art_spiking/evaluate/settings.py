@@ -268,4 +268,3 @@ def checkout_commit() -> str | None:
     return done.stdout.strip() or None
 
 
-_package_versions, _commit = package_versions, checkout_commit
