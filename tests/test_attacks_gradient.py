@@ -8,7 +8,7 @@ import torch
 
 from art_spiking.attacks import EventGradientAttack, RandomEvents
 from art_spiking.errors import InvalidInput, UnknownName
-from art_spiking.estimators import SpikingClassifier
+from art_spiking.estimators import OwnSurrogateWarning, SpikingClassifier
 from art_spiking.surrogates import Atan
 from art_spiking.threats import EventEdits
 
@@ -140,3 +140,24 @@ def test_options_that_do_not_fit_are_refused():
     attack = EventGradientAttack(model, EventEdits(3), surrogate=Atan(2.0).to_dict())
     with pytest.raises(InvalidInput):
         attack.set_params(steps=-1)
+
+
+def test_a_surrogate_that_cannot_be_exchanged_is_told_once():
+    clf = SpikingClassifier(spiking_stand_ins.TinyNetwork(), input_shape=spiking_stand_ins.SHAPE)
+    attack = EventGradientAttack(clf, EventEdits(3), steps=2, batch_size=2)
+    x, y = spiking_stand_ins.events(6)
+    with pytest.warns(OwnSurrogateWarning, match="TinyNetwork has no with_surrogate") as told:
+        attack.generate(x, y)
+    assert len(told) == 1
+    EventGradientAttack(clf, EventEdits(3), steps=2, surrogate=None).generate(x, y)
+
+
+def test_a_value_that_does_not_fit_leaves_the_attack_as_it_was():
+    attack = EventGradientAttack(
+        SpikingClassifier(spiking_stand_ins.TinyNetwork(), input_shape=spiking_stand_ins.SHAPE),
+        EventEdits(3),
+        steps=2,
+    )
+    with pytest.raises(InvalidInput, match="steps does not fit"):
+        attack.set_params(batch_size=7, steps=0)
+    assert (attack.steps, attack.batch_size) == (2, 50)
