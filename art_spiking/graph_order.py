@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 Edge = tuple[str, str]
@@ -60,17 +60,9 @@ def groups(
     return tuple(found)
 
 
-def reachable(starts: Iterable[str], edges: Iterable[Edge], *, without: str | None = None) -> set[str]:
-    """All nodes on a path from one of the starts, those included; paths through `without` do not count."""
-    following = _following(edges)
-    seen = {name for name in starts if name != without}
-    waiting = list(seen)
-    while waiting:
-        for name in following.get(waiting.pop(), ()):
-            if name not in seen and name != without:
-                seen.add(name)
-                waiting.append(name)
-    return seen
+def reachable(starts: Iterable[str], edges: Iterable[Edge]) -> set[str]:
+    """All nodes on a path from one of the starts, those included."""
+    return _reached(starts, _following(edges), set())
 
 
 def cycle_edge(edges: Sequence[Edge]) -> Edge | None:
@@ -104,9 +96,22 @@ def _following(edges: Iterable[Edge]) -> dict[str, list[str]]:
     return following
 
 
+def _reached(starts: Iterable[str], following: Mapping[str, Sequence[str]], barred: set[str]) -> set[str]:
+    """All nodes on a path from one of the starts past none that are barred."""
+    seen = barred.union(starts)
+    waiting = list(seen - barred)
+    while waiting:
+        for name in following.get(waiting.pop(), ()):
+            if name not in seen:
+                seen.add(name)
+                waiting.append(name)
+    return seen - barred
+
+
 def _leading_back(among: Sequence[Edge], start: str, edges: Sequence[Edge]) -> set[Edge]:
     """Those whose target lies on every path from the start to their source: it dominates it."""
-    other_ways = {b: reachable([start], edges, without=b) for _, b in among}
+    following = _following(edges)
+    other_ways = {b: _reached([start], following, {b}) for b in {b for _, b in among}}
     return {(a, b) for a, b in among if a not in other_ways[b]}
 
 
