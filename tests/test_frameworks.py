@@ -5,6 +5,7 @@ import copy
 import pickle
 import sys
 from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
 import snntorch as snn
@@ -22,15 +23,19 @@ from framework_samples import (
     stepped,
     whole,
 )
+from host_samples import case, suite
 from snntorch import surrogate as snn_surrogate
 from torch import nn
 
+from art_spiking.attacks import EventGradientAttack
 from art_spiking.errors import InvalidInput, InvalidModel, MissingDependency, PluginError, UnknownName
 from art_spiking.estimators import SpikingClassifier
+from art_spiking.evaluate import Providers, Splits, evaluate
 from art_spiking.frameworks import (
     FrameworkNetwork,
     FrameworkWarning,
     check_installed,
+    compile_network,
     framework_adapter,
     lookup,
     replaced,
@@ -39,6 +44,7 @@ from art_spiking.frameworks.snntorch_adapter import NamedSpike, SnnTorchAdapter
 from art_spiking.registry import Catalogue, catalogue
 from art_spiking.surrogates import Atan, FastSigmoid, Gaussian, StraightThrough
 from art_spiking.testing import ContractBroken, check_estimator, check_framework, small_data
+from art_spiking.threats import EventEdits
 
 ADAPTER = SnnTorchAdapter()
 VECTORS = (5, 6)
@@ -218,6 +224,28 @@ def test_a_layer_called_twice_per_step_has_two_entries():
     assert torch.equal(activity["lif#2"], network(x))
 
 
+def test_an_evaluation_takes_a_wrapped_model():
+    """Same record through the framework and through the fused network, whatever the surrogate in use."""
+    wrapped = SpikingClassifier.wrap(sequential(), input_shape=SHAPE)
+    given = Splits(craft=small_data(6, split="train", seed=2), test=small_data(8))
+    given = Splits(
+        *(replace(part, y=wrapped.predict(part.x).argmax(axis=1)) for part in (given.craft, given.test))
+    )
+    attacks = Catalogue.of("attacks", {"event-gradient": EventGradientAttack})
+    threats = Catalogue.of("threats", {"event-edits": EventEdits})
+    chosen = suite(case("event-gradient", threat={"kind": "event-edits", "max_edits": 30}))
+
+    def record(clf):
+        (found,) = evaluate(clf, given, chosen, providers=Providers(attacks, threats))
+        assert found.status == "ok"
+        return found
+
+    own = record(wrapped)
+    fused = SpikingClassifier(compile_network(sequential(), probe=events(8)), input_shape=SHAPE)
+    assert record(fused).adversarial == own.adversarial
+    assert record(wrapped.with_surrogate(Gaussian())).model.digest == own.model.digest
+
+
 def test_training_trains_the_users_own_model():
     model, x = sequential(), events(8)
     clf = SpikingClassifier.wrap(model, input_shape=SHAPE)
@@ -305,9 +333,7 @@ def test_the_gradient_flows_through_the_reset_if_the_surrogate_says_so():
 
 def test_a_spike_function_that_is_no_step_cannot_be_exchanged():
     network = FrameworkNetwork(sequential(spike_grad=torch.sigmoid))
-    with pytest.raises(
-        InvalidInput, match=r"surrogate of layer '1' cannot be exchanged.*no step"
-    ):
+    with pytest.raises(InvalidInput, match=r"surrogate of layer '1' cannot be exchanged.*no step"):
         network.with_surrogate(Atan())
 
 

@@ -172,8 +172,8 @@ class FrameworkNetwork(nn.Module):
             )
 
     def extra_repr(self) -> str:
-        """What is not said by the model."""
-        return f"framework={self.adapter.name}, layout={self.layout}, surrogate={self._surrogate}"
+        """What is not said by the model; not the surrogate, which is no part of a model's identity."""
+        return f"framework={self.adapter.name}, layout={self.layout}"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> FrameworkNetwork:
         """A copy with weights of its own; spike functions that cannot be pickled can still be copied."""
