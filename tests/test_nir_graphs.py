@@ -374,6 +374,88 @@ def test_a_cycle_without_a_state_is_refused_by_name(path):
     assert "model.nir: edge 'back' -> 'full': expected a neuron with a state" in problems_of(path)
 
 
+def bad_graph(kind: str) -> nir.NIRGraph:
+    """A graph of the nir package with one thing wrong."""
+    neuron = nir.IF(ones(3), ones(3))
+    nodes = {
+        "input": nir.Input(np.array([3])),
+        "a": neuron,
+        "b": nir.Linear(values(4, 3)),
+        "c": nir.Linear(values(3, 4)),
+        "output": nir.Output(np.array([3])),
+    }
+    edges = [("input", "a"), ("a", "b"), ("b", "c"), ("c", "output")]
+    if kind == "cycle without state":
+        edges.append(("c", "b"))
+    if kind == "cycle through a Threshold":
+        nodes["t"] = nir.Threshold(ones(3))
+        edges += [("c", "t"), ("t", "b")]
+    if kind == "cycle through a delay of zero":
+        nodes["d"] = nir.Delay(np.array([0.0, 1.0, 1.0]))
+        edges += [("c", "d"), ("d", "b")]
+    if kind == "dangling edge":
+        edges.append(("c", "nowhere"))
+    if kind == "edge twice":
+        edges.append(("a", "b"))
+    if kind == "shape of the Output":
+        edges.append(("b", "output"))
+    if kind == "recurrent edge of another shape":
+        edges.append(("b", "a"))
+    if kind == "two Outputs":
+        nodes["second"] = nir.Output(np.array([4]))
+        edges.append(("b", "second"))
+    if kind == "two Inputs":
+        nodes["second"] = nir.Input(np.array([3]))
+        edges.append(("second", "a"))
+    if kind == "island":
+        nodes |= {"x": neuron, "y": neuron}
+        edges += [("x", "y"), ("y", "x")]
+    if kind == "no way out":
+        nodes |= {"x": neuron, "y": neuron}
+        edges += [("a", "x"), ("x", "y"), ("y", "x")]
+    if kind == "negative delay":
+        nodes["a"] = nir.Delay(np.array([1e-3, -1e-3, 0.0]))
+    return nir.NIRGraph(nodes, edges, type_check=False)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("cycle without state", "edge 'c' -> 'b': expected a neuron with a state, or a delay above zero"),
+        (
+            "cycle through a Threshold",
+            "edge 't' -> 'b': expected a neuron with a state, or a delay above zero",
+        ),
+        (
+            "cycle through a delay of zero",
+            "edge 'd' -> 'b': expected a neuron with a state, or a delay above",
+        ),
+        (
+            "dangling edge",
+            "edge 'c' -> 'nowhere': expected edges between nodes of the graph, found no node 'no",
+        ),
+        ("edge twice", "edge 'a' -> 'b': expected each edge once, found 2 times"),
+        ("shape of the Output", "edge 'b' -> 'output' (Output.shape): expected (4,), found (3,)"),
+        (
+            "recurrent edge of another shape",
+            "edge 'b' -> 'a': expected (3,), to be added to what edge 'input' -> 'a' brings, found (4,)",
+        ),
+        ("two Outputs", "nodes: expected exactly one Output, found 'output', 'second'"),
+        ("two Inputs", "nodes: expected exactly one Input, found 'input', 'second'"),
+        ("island", "node 'x': expected a way from the Input, found none"),
+        ("no way out", "node 'x': expected a way to the Output, found none"),
+        ("negative delay", "node 'a' (Delay) delay: expected values from 0, found -0.001"),
+    ],
+)
+def test_a_bad_graph_is_answered_with_its_place(path, kind, said):
+    nir.write(path, bad_graph(kind))
+    text = problems_of(path)
+    assert text.startswith("model.nir: ")
+    assert said in text
+    with pytest.raises(ModelProblems):
+        graph_from_nir(bad_graph(kind))
+
+
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
