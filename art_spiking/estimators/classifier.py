@@ -133,8 +133,6 @@ class SpikingClassifier(ManagedClassifier):
     ) -> Self:
         """Returns the classifier of a spiking framework's model: its state, time axis and tuples are seen to.
 
-        For the constructor's other arguments pass it a `FrameworkNetwork`, as this does.
-
         Args:
             model: a module of snnTorch, or of a framework that a plugin brings.
             framework: a name in `art-spiking list frameworks`; by default it is recognised.
@@ -147,7 +145,7 @@ class SpikingClassifier(ManagedClassifier):
         Raises:
             InvalidModel: no framework recognises the model, or its output does not fit the layout.
             InvalidInput: a shape, layout, class count or readout that does not fit.
-            MissingDependency: the framework, or the plugin for it, is not installed.
+            MissingDependency: the framework or its plugin is not installed.
         """
         network = FrameworkNetwork(model, framework, layout=layout)
         if input_shape is not None:
