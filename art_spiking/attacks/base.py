@@ -252,34 +252,24 @@ class UniversalAttack(EventAttack):
         return self.perturbation
 
     def race(
-        self,
-        searches: Sequence[Search],
-        x: Tensor,
-        y: Tensor,
-        generator: torch.Generator,
-        *,
-        epochs: int,
-        finalists: int = 1,
+        self, searches: Sequence[Search], x: Tensor, y: Tensor, generator: torch.Generator, *, epochs: int
     ) -> tuple[Perturbation, tuple[float, float]]:
-        """Runs every search for one epoch, the best `finalists` for the second, the best one for the others.
+        """Runs every search for one epoch and the best one for the others.
 
         Returns:
             The best perturbation seen, by `craft_score`, and its score.
         """
-        best: tuple[tuple[float, float], Perturbation] | None = None
-        going = list(searches)
-        for epoch in range(epochs):
-            runs = []
-            for search in going:
-                candidate = search.epoch(x, y, generator)
-                runs.append((self.craft_score(candidate, x, y), candidate, search))
-            runs.sort(key=lambda run: run[0])
-            if best is None or runs[0][0] < best[0]:
-                best = runs[0][:2]
-            going = [search for _, _, search in runs[: finalists if epoch == 0 else 1]]
-        if best is None:
-            raise InvalidInput("a race needs searches and epochs", asked=f"{len(going)}, {epochs}")
-        return best[1], best[0]
+        runs = []
+        for search in searches:
+            candidate = search.epoch(x, y, generator)
+            runs.append((self.craft_score(candidate, x, y), candidate, search))
+        score, best, search = min(runs, key=lambda run: run[0])
+        for _ in range(epochs - 1):
+            candidate = search.epoch(x, y, generator)
+            value = self.craft_score(candidate, x, y)
+            if value < score:
+                score, best = value, candidate
+        return best, score
 
     def craft_score(self, candidate: Perturbation, x: Tensor, y: Tensor) -> tuple[float, float]:
         """Scores a candidate on the craft split; lower is better for the attacker.

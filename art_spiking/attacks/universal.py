@@ -30,8 +30,6 @@ MASK_SURROGATES = (SAMPLE_SURROGATE, Atan(alpha=2.0), Atan(alpha=1.0, through_re
 """The spike derivatives with which a fit starts, one search each: which one serves depends on the model."""
 
 _SMOOTH = "membrane-mean"
-_FINALISTS = 2
-"""Searches that run for a second epoch: after one, the ways to fail are not told apart safely."""
 _SIZED = 100
 """Samples from which the size of the logits is told."""
 _MOMENTUM = 0.8
@@ -46,9 +44,9 @@ class SpikingUniversalPerturbation(UniversalAttack):
     Frank and Wolfe's method (1956) on the convex hull of allowed masks: each step moves a soft mask towards
     the hard one that is best for the gradient, so the soft mask stays close to few cells and rounding it
     costs little. Gradients are taken batch by batch at x + soft mask, normalised and averaged with momentum,
-    and ascend `CappedGap`. One search per surrogate, and one on the membrane potential, runs for an epoch,
-    the best two for another, the best one for the others. After each epoch the soft mask is rounded and
-    scored on the whole craft split; the best rounded mask is returned.
+    and ascend `CappedGap`. One search per surrogate, and one on the membrane potential, runs for an epoch;
+    the best one goes on. After each epoch the soft mask is rounded and scored on the whole craft split; the
+    best rounded mask is returned.
 
     A strong mask drives nearly all samples to one class, and what is left is that class's share of the data.
     Output neurons that fire at every step, as they then do where the reset subtracts, no longer show by their
@@ -92,8 +90,8 @@ class SpikingUniversalPerturbation(UniversalAttack):
             epochs: passes over the craft split.
             static: edit a cell at all steps or at none.
             max_shift: most steps by which each sample's mask is turned in time at random; see `Perturbation`.
-            surrogate: spike derivative, or its dict; of several the two that are ahead after an epoch go
-                on, then one; None for the estimator's own.
+            surrogate: spike derivative, or its dict; of several the one that is ahead after an epoch goes on;
+                None for the estimator's own.
             smooth: whether one more search, with the first surrogate, ascends the mean membrane potential of
                 the last neuron layer instead of its spikes, where the network has one.
             targeted: whether `y` holds classes to reach.
@@ -136,7 +134,7 @@ class SpikingUniversalPerturbation(UniversalAttack):
             )
             for view in self._views(x)
         ]
-        return self.race(searches, x, y, generator, epochs=self.epochs, finalists=_FINALISTS)[0]
+        return self.race(searches, x, y, generator, epochs=self.epochs)[0]
 
     def _views(self, x: Tensor) -> list[SpikingClassifier]:
         """The estimator as it is differentiated, once for each search."""
