@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -49,7 +50,7 @@ def scan_group(
     samples, steps = like.shape[:2]
     silence = {name: like.new_zeros((samples, *shapes[name])) for name in group.nodes}
     neurons = {k: _Neurons(v) for k in group.nodes if isinstance(v := layers[k], NeuronLayer)}
-    delays = {k: _Delay(v, silence[k]) for k in group.nodes if isinstance(v := layers[k], DelayLayer)}
+    delays = {k: _Delay(v, silence[k], steps) for k in group.nodes if isinstance(v := layers[k], DelayLayer)}
     wires = _Wires(group, inside, {name: sequence.unbind(1) for name, sequence in entering.items()})
     outputs: dict[str, list[Tensor]] = {name: [] for name in wanted}
     potentials: list[Tensor] = []
@@ -114,11 +115,13 @@ class _Neurons:
 class _Delay:
     """A delay and all that it took in so far."""
 
-    def __init__(self, layer: DelayLayer, silence: Tensor) -> None:
+    def __init__(self, layer: DelayLayer, silence: Tensor, steps: int) -> None:
         self.holds_back = holds_back("Delay", layer.spec.arrays)
         self.silence = silence
         self.steps = layer.steps
-        self.lengths = sorted({int(length) for length in layer.steps.flatten().tolist()})
+        lengths = np.unique(layer.steps.cpu().numpy())
+        self.is_uniform = len(lengths) == 1
+        self.lengths: list[int] = lengths[lengths < steps].tolist()
         self.inputs: list[Tensor] = []
 
     def read(self, t: int) -> Tensor:
@@ -127,7 +130,7 @@ class _Delay:
         for length in self.lengths:
             if length <= t:
                 past = self.inputs[t - length]
-                out = past if len(self.lengths) == 1 else torch.where(self.steps == length, past, out)
+                out = past if self.is_uniform else torch.where(self.steps == length, past, out)
         return out
 
 

@@ -261,6 +261,19 @@ def test_delays_of_several_lengths_in_a_cycle():
     assert torch.equal(network(x), torch.stack(expected, 1))
 
 
+@pytest.mark.parametrize("delays", [(0.0, 40.0), (40.0, 40.0), (2.0, 40.0)])
+def test_a_delay_longer_than_the_recording(delays):
+    one = NodeSpec("Scale", {}, {"scale": full(1, 0.5)})
+    network = network_of(
+        "i>s s>n n>d d>s n>o", 2, 2, s=one, n=node("I", 1, r=1.0),
+        d=NodeSpec("Delay", {}, {"delay": np.array(delays) * DT_US * 1e-6}),
+    )  # fmt: skip
+    x = torch.ones(1, 4, 2).double()
+    # v[t] = v[t-1] + (1 + v[t-1-delay]) / 2, the last step's v where the delay is zero: s comes first then.
+    expected = {0.0: [0.5, 1.25, 2.375, 4.0625], 2.0: [0.5, 1.0, 1.75, 2.75], 40.0: [0.5, 1.0, 1.5, 2.0]}
+    assert network(x)[0].T.tolist() == [expected[delays[0]], expected[delays[1]]]
+
+
 def test_a_cycle_of_delays_alone_rings():
     """y[t] = x[t] + y[t - 2]."""
     one = NodeSpec("Scale", {}, {"scale": full(1, 1.0)})
