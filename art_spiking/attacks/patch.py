@@ -30,9 +30,9 @@ PATCH_SURROGATES = (Atan(alpha=1.0, through_reset=True), Atan(alpha=1.0, through
 """The spike derivatives with which a patch is sought, one search each, from a random patch of its own.
 
 A patch changes many events, so what counts is what a whole change of them does. On the community N-MNIST
-network under `subtract`, the first one's gradient at a solid patch correlates by .5 to .8 with the change of
-the objective when all events of a pixel are flipped; with the reset cut off it is by .1 to .7, and its size a
-hundred times too large. It runs twice because starts differ (measured on digits-dvs: a patch of 2.5 % ended
+network under `subtract`, the first one's gradient correlates with the change of the objective when all events
+of a pixel are flipped by .5 to .8 at a solid patch, by .3 to .4 at a random one; with the reset cut off its
+size is ten to several hundred times too large. It runs twice because starts differ (measured on digits-dvs: a patch of 2.5 % ended
 at an accuracy of .50 from three starts, at .71 from a fourth). The last one serves adversarially trained
 networks; see `UNIVERSAL_SURROGATES`.
 """
@@ -54,8 +54,8 @@ class SpikingAdversarialPatch(UniversalAttack):
     serves best, one search each runs for an epoch, and again the best one goes on.
 
     What limits it, measured on the community N-MNIST network (accuracy .94, 31 steps of 10 ms): one patch at
-    any place meets a readout that has other weights at each place. Of 2.5 % of area it leaves .69 (a random
-    one .76), patches fitted to nine places each its own leave .24 to .78, at the mean .58. Even where each
+    any place meets a readout that has other weights at each place. Of 2.5 % of area it leaves .70 (a random
+    one .80, 500 recordings), patches fitted to nine places each its own leave .24 to .78, at the mean .58. Even where each
     sample has a patch of its own, found for its own random place, targets 3 and 0 are reached in .25 and .09.
     At the best place for all it leaves .20 (random .46) and reaches a target in .33, the mean of ten.
 
