@@ -32,9 +32,9 @@ PATCH_SURROGATES = (Atan(alpha=1.0, through_reset=True), Atan(alpha=1.0, through
 A patch changes many events, so what counts is what a whole change of them does. On the community N-MNIST
 network under `subtract`, the first one's gradient correlates with the change of the objective when all events
 of a pixel are flipped by .5 to .8 at a solid patch, by .3 to .4 at a random one; with the reset cut off its
-size is ten to several hundred times too large. It runs twice because starts differ (measured on digits-dvs: a patch of 2.5 % ended
-at an accuracy of .50 from three starts, at .71 from a fourth). The last one serves adversarially trained
-networks; see `UNIVERSAL_SURROGATES`.
+size is ten to several hundred times too large. It runs twice because starts differ (measured on digits-dvs: a
+patch of 2.5 % ended at an accuracy of .50 from three starts, at .71 from a fourth). The last one serves
+adversarially trained networks; see `UNIVERSAL_SURROGATES`.
 """
 
 _SCANNED = 32
@@ -55,9 +55,10 @@ class SpikingAdversarialPatch(UniversalAttack):
 
     What limits it, measured on the community N-MNIST network (accuracy .94, 31 steps of 10 ms): one patch at
     any place meets a readout that has other weights at each place. Of 2.5 % of area it leaves .70 (a random
-    one .80, 500 recordings), patches fitted to nine places each its own leave .24 to .78, at the mean .58. Even where each
-    sample has a patch of its own, found for its own random place, targets 3 and 0 are reached in .25 and .09.
-    At the best place for all it leaves .20 (random .46) and reaches a target in .33, the mean of ten.
+    one .80, 500 recordings), patches fitted to nine places each its own leave .24 to .78, at the mean .58.
+    Even where each sample has a patch of its own, found for its own random place, targets 3 and 0 are reached
+    in .25 and .09. At the best place for all it leaves .20 (random .46) and reaches a target in .33, the mean
+    of ten.
 
     Adversarial patches are by Brown et al. (2017), for spikes by SPAA (Büchel et al., arXiv 2110.02929: the
     patch is rounded each step, lies at a place set by hand and carries a penalty on its events) and AE-Patch
