@@ -59,7 +59,7 @@ def art_spiking_register_suites(register: Register) -> None:
 
 @hookspec
 def art_spiking_register_frameworks(register: Register) -> None:
-    """Offers spiking frameworks: `factory() -> FrameworkAdapter`; importing it must not import the framework."""
+    """Offers spiking frameworks: `factory() -> FrameworkAdapter`; importing it imports no framework."""
 
 
 @hookspec

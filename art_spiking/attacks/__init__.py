@@ -2,7 +2,7 @@
 """Attacks in the event domain: their results are exactly valid under a threat model."""
 
 from art_spiking.attacks.auto import AutoSpike, MemberOutcome
-from art_spiking.attacks.base import SAMPLE_SURROGATE, UNIVERSAL_SURROGATES, EventAttack, UniversalAttack
+from art_spiking.attacks.base import SAMPLE_SURROGATE, EventAttack, UniversalAttack
 from art_spiking.attacks.controls import RandomEvents, RandomPatch, RandomUniversal
 from art_spiking.attacks.gradient import EventGradientAttack
 from art_spiking.attacks.patch import SpikingAdversarialPatch
@@ -13,7 +13,6 @@ from art_spiking.attacks.universal import SpikingUniversalPerturbation
 
 __all__ = [
     "SAMPLE_SURROGATE",
-    "UNIVERSAL_SURROGATES",
     "AutoSpike",
     "EditMask",
     "EventAttack",

@@ -34,19 +34,6 @@ step to the next it multiplies by 1 - h(u); a derivative higher than 2, an alpha
 without bound (measured: attacks all but fail from alpha 5 on).
 """
 
-UNIVERSAL_SURROGATES = (
-    SAMPLE_SURROGATE,
-    SAMPLE_SURROGATE,
-    Atan(alpha=2.0),
-    Atan(alpha=1.0, through_reset=True),
-)
-"""The spike derivatives with which attacks on all samples at once start, one search each.
-
-Which one serves is a property of the model (measured: the last left .10 of the community N-MNIST network's
-accuracy after 250 insertions, but .72 of an adversarially trained one's after 500, where the third left .42),
-and so much hangs on the class that a search drives towards that a second start pays.
-"""
-
 Surrogates = Surrogate | Mapping[str, Any] | Sequence[Surrogate | Mapping[str, Any]] | None
 
 

@@ -34,7 +34,7 @@ network under `subtract`, the first one's gradient correlates with the change of
 of a pixel are flipped by .5 to .8 at a solid patch, by .3 to .4 at a random one; with the reset cut off its
 size is ten to several hundred times too large. It runs twice because starts differ (measured on digits-dvs: a
 patch of 2.5 % ended at an accuracy of .50 from three starts, at .71 from a fourth). The last one serves
-adversarially trained networks; see `UNIVERSAL_SURROGATES`.
+adversarially trained networks; see `MASK_SURROGATES`.
 """
 
 _SCANNED = 32
