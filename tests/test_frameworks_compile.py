@@ -118,7 +118,10 @@ def test_all_kinds_of_linear_layers_are_taken_over():
             inner, snn.Leaky(**leaky), pool, nn.Identity(), nn.Flatten(1), nn.Linear(64, 3, bias=False),
             snn.Leaky(**leaky),
         )  # fmt: skip
-        return lively(model)
+        lively(model)
+        nn.init.uniform_(norm.weight, 0.7, 1.5)
+        nn.init.uniform_(norm.bias, -0.2, 0.2)
+        return model
 
     x = events(5, seed=5)
     for pool in (
