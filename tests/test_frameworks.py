@@ -193,6 +193,18 @@ def test_membrane_readouts_read_the_potential_that_the_model_returns():
         SpikingClassifier.wrap(silent, readout="membrane-mean", input_shape=SHAPE)
 
 
+def test_what_stands_beside_the_spikes_may_be_anything():
+    class WithState(Looping):
+        def forward(self, x):
+            return super().forward(x)[0], {"an importer's": "state"}
+
+    x = events(3)
+    network = FrameworkNetwork(WithState(), layout="TN")
+    assert torch.equal(network(x), FrameworkNetwork(Looping(), layout="TN")(x))
+    with pytest.raises(InvalidInput, match="returns no membrane potential"):
+        network.membrane(x)
+
+
 def test_layers_are_named_as_in_the_model_and_activations_are_rates():
     clf = SpikingClassifier.wrap(sequential(), input_shape=SHAPE)
     x = events(3)

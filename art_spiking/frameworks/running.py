@@ -209,10 +209,12 @@ class FrameworkNetwork(nn.Module):
         with self._ready(x.shape[0], x.shape[1]):
             if self.layout in ("step", "step-state"):
                 return self._stepped(x)
-            parts = self.adapter.split(self.model(self._as_taken(x)))
-        return self._batch_first(parts[0], x, "output"), (
-            None if parts[1] is None else self._batch_first(parts[1], x, "potential")
-        )
+            output, potential = self.adapter.split(self.model(self._as_taken(x)))
+        spikes = self._batch_first(output, x)
+        if spikes is None:
+            raise self._misfit(output, x)
+        # What stands beside the spikes may be anything, such as an importer's state.
+        return spikes, self._batch_first(potential, x)
 
     def _stepped(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         outputs, potentials = [], []
@@ -223,7 +225,7 @@ class FrameworkNetwork(nn.Module):
                 state = self.adapter.state(result)
             output, potential = self.adapter.split(result)
             if not isinstance(output, Tensor) or output.shape[:1] != frame.shape[:1]:
-                raise self._misfit(output, x, "output")
+                raise self._misfit(output, x)
             outputs.append(output)
             if isinstance(potential, Tensor) and potential.shape == output.shape:
                 potentials.append(potential)
@@ -235,23 +237,24 @@ class FrameworkNetwork(nn.Module):
             return x.transpose(0, 1)
         return x.flatten(0, 1) if self.layout == "merged" else x
 
-    def _batch_first(self, output: Any, x: Tensor, kind: str) -> Tensor:
+    def _batch_first(self, output: Any, x: Tensor) -> Tensor | None:
+        """The output in (N, T, ...) or (N, K), or None if it is neither in the model's layout."""
         samples, steps = x.shape[:2]
-        if isinstance(output, Tensor):
-            if self.layout == "merged" and output.shape[:1] == (samples * steps,):
-                return output.reshape(samples, steps, *output.shape[1:])
-            if output.dim() == 2 and output.shape[0] == samples and self.layout != "merged":
-                return output
-            if self.layout == "NT" and output.dim() > 2 and output.shape[:2] == (samples, steps):
-                return output
-            if self.layout == "TN" and output.dim() > 2 and output.shape[:2] == (steps, samples):
-                return output.transpose(0, 1)
-        raise self._misfit(output, x, kind)
+        if not isinstance(output, Tensor):
+            return None
+        if self.layout == "merged":
+            fits = output.shape[:1] == (samples * steps,)
+            return output.reshape(samples, steps, *output.shape[1:]) if fits else None
+        if output.dim() == 2:
+            return output if output.shape[0] == samples else None
+        if self.layout == "NT":
+            return output if output.shape[:2] == (samples, steps) else None
+        return output.transpose(0, 1) if output.shape[:2] == (steps, samples) else None
 
-    def _misfit(self, output: Any, x: Tensor, kind: str) -> InvalidModel:
+    def _misfit(self, output: Any, x: Tensor) -> InvalidModel:
         found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         return InvalidModel(
-            f"the model's {kind} does not fit the layout '{self.layout}'",
+            f"the model's output does not fit the layout '{self.layout}'",
             asked=f"x {tuple(x.shape)}, the model called with {_TAKES[self.layout]}",
             found=found,
             accepted="spikes, or a tuple that begins with them, in the same order of axes",

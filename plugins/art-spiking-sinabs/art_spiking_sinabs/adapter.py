@@ -157,9 +157,9 @@ def _semantics(layer: Any) -> NeuronSemantics:
     if getattr(layer.reset_fn, "reset_value", 0) != 0:
         raise Inexpressible("adds its reset_value at every step, spike or no spike")
     low = layer.min_v_mem
-    if low is not None and (low.numel() != 1 or float(low) > 0):
+    if low is not None and not bool(((low == low.flatten()[0]) & (low <= 0)).all()):
         raise Inexpressible("has several lower bounds of the potential, or one above 0")
-    v_min = None if low is None else float(low)
+    v_min = None if low is None else float(low.flatten()[0])
     return NeuronSemantics(reset=reset, spikes=spikes, v_min=v_min, fires="ge", integration="impulse")
 
 

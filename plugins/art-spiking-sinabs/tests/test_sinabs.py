@@ -18,6 +18,7 @@ from art_spiking.estimators import SpikingClassifier
 from art_spiking.frameworks import (
     FrameworkNetwork,
     FrameworkWarning,
+    Inexpressible,
     NotCompiled,
     compile_network,
     framework_adapter,
@@ -151,6 +152,13 @@ def test_a_lower_bound_keeps_the_spikes_and_the_difference_of_the_gradient_is_to
         assert torch.equal(network(x), own_loop(net, x))
         free = compile_network(model(**ONE), probe=PROBE)
         assert not torch.equal(network(x), free(x))
+
+
+def test_bounds_per_neuron_as_its_nir_import_makes_them():
+    plan = ADAPTER.plan(layers.IAF(min_v_mem=torch.full((4,), -1.0)), (4,), 1000.0)
+    assert plan.semantics.v_min == -1
+    with pytest.raises(Inexpressible, match="several lower bounds"):
+        ADAPTER.plan(layers.IAF(min_v_mem=torch.tensor([-1.0, -2.0])), (2,), 1000.0)
 
 
 def test_attacks_find_the_same_through_sinabs_and_the_fused_network():
