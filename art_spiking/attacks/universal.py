@@ -30,7 +30,7 @@ MASK_SURROGATES = (SAMPLE_SURROGATE, Atan(alpha=2.0), Atan(alpha=1.0, through_re
 """The spike derivatives with which a fit starts, one search each.
 
 Which one serves is a property of the model (measured: the last left .10 of the community N-MNIST network's
-accuracy after 250 insertions, but .72 of an adversarially trained one's after 500, where the second left .42).
+accuracy after 250 insertions, but .72 of an adversarially trained one's after 500, the second .42).
 """
 
 _SMOOTH = "membrane-mean"
