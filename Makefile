@@ -10,7 +10,11 @@ DEMO := demo-output
 # first cell of the demo took 151 s with two, 52 s with one, under the same load).
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: install demo test lint types format clean
+# The frameworks of the plugins live in an environment of their own: they bring much that art-spiking does not need.
+FRAMEWORKS := .venv-frameworks
+FRAMEWORK_PLUGINS := spikingjelly norse sinabs
+
+.PHONY: install demo test test-frameworks lint types format clean
 
 install: $(STAMP)
 
@@ -34,6 +38,14 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest -m '$(MARKERS)'
 
+test-frameworks:
+	$(PYTHON) -m venv $(FRAMEWORKS)
+	$(FRAMEWORKS)/bin/python -m pip install --quiet --disable-pip-version-check -c plugins/constraints.txt \
+	  -e . $(FRAMEWORK_PLUGINS:%=-e plugins/art-spiking-%) pytest pytest-timeout
+	@# Without its dependencies: it asks for an older nir, and for the driver of a chip.
+	$(FRAMEWORKS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -c plugins/constraints.txt sinabs
+	$(FRAMEWORKS)/bin/python -m pytest -c pyproject.toml $(FRAMEWORK_PLUGINS:%=plugins/art-spiking-%/tests)
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -46,4 +58,4 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(DEMO)
+	rm -rf $(VENV) $(FRAMEWORKS) $(DEMO)

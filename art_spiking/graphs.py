@@ -143,10 +143,6 @@ class GraphSpec:
         """The names of all nodes in the order of the computation, from the Input to the Output."""
         return tuple(name for group in self.groups() for name in group.nodes)
 
-    def chain(self) -> tuple[str, ...]:
-        """The same as `order`, by its name from when graphs were chains."""
-        return self.order()
-
     def shapes(self) -> Mapping[str, Shape]:
         """The shape of what every node puts out in one time step, without batch and time axes."""
         return MappingProxyType(graph_checks.shapes_along(self.nodes, self.edges)[0])

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -133,7 +134,9 @@ def _whole(model: Path, key: str, value: object) -> int:
 
 def _summary(stored: StoredModel) -> str:
     graph, shapes = stored.graph, stored.graph.shapes()
-    order = graph.chain()
+    order = graph.order()
+    types = [graph.nodes[name].type for name in order]
+    is_chain = set(graph.edges) == set(itertools.pairwise(order))
     weights = sum(
         array.size
         for node in graph.nodes.values()
@@ -143,7 +146,8 @@ def _summary(stored: StoredModel) -> str:
     semantics = ", ".join(f"{key} {value}" for key, value in stored.semantics.to_dict().items())
     return "\n".join(
         (
-            f"  nodes      {' - '.join(graph.nodes[name].type for name in order)}",
+            *([] if is_chain else [f"  edges      {', '.join(f'{a} > {b}' for a, b in graph.edges)}"]),
+            f"  nodes      {(' - ' if is_chain else ', ').join(types)}",
             f"  input      {shapes[order[0]]} in each of {stored.steps} steps of {stored.dt_us} µs",
             f"  output     {shapes[order[-1]]}",
             f"  weights    {weights}",

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """How strong the attacks are, on real recordings, beside random controls and ART's attacks: one command.
 
-    python benchmarks/strength.py [--json] [--only edits universal time patch] [--model M.nir --data-dir DIR]
+    python benchmarks/strength.py [--json] [--only SECTION ...] [--model M.nir --data-dir DIR]
 
 The setting: cnn_sinabs.nir on N-MNIST, 31 steps of 10 ms, binary; `subtract`, one spike a step, clamp at -1.
 Universal perturbations and patches are fitted on train recordings and scored on the test recordings. ART's
@@ -26,10 +26,15 @@ import torch
 from art.attacks.evasion import ProjectedGradientDescent, UniversalPerturbation
 
 from art_spiking.attacks import (
+    AutoSpike,
+    EventAttack,
     EventGradientAttack,
+    EventSquare,
     RandomEvents,
     RandomPatch,
+    RandomRetiming,
     RandomUniversal,
+    SpikeRetiming,
     SpikingAdversarialPatch,
     SpikingUniversalPerturbation,
 )
@@ -38,7 +43,7 @@ from art_spiking.errors import MissingData
 from art_spiking.estimators import SpikingClassifier
 from art_spiking.network import SpikingNetwork
 from art_spiking.semantics import NeuronSemantics
-from art_spiking.threats import EventEdits, PatchRegion
+from art_spiking.threats import EventEdits, PatchRegion, Retiming
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 SEMANTICS = NeuronSemantics(reset="subtract", spikes="one", v_min=-1.0, fires="ge")
@@ -65,6 +70,27 @@ class Setting:
         """Accuracy on the test recordings, changed to `x`."""
         return float((self.model.predict(x).argmax(1) == self.test.y).mean())
 
+    def right(self) -> tuple[np.ndarray, np.ndarray]:
+        """The test recordings that are classified correctly, and their labels."""
+        found = self.model.predict(self.test.x).argmax(1) == self.test.y
+        return self.test.x[found], self.test.y[found]
+
+    def run(self, name: str, attack: EventAttack[Any], control: EventAttack[Any]) -> Row:
+        """Success, control and cost of an attack on these recordings."""
+        x, y = self.right()
+        with self.model.counting() as queries:
+            x_adv, seconds = timed(attack.generate, x, y)
+        by_chance = control.generate(x, y)
+        return {
+            "attack": name,
+            "samples": len(x),
+            "success": float((self.model.predict(x_adv).argmax(1) != y).mean()),
+            "random": float((self.model.predict(by_chance).argmax(1) != y).mean()),
+            "ms a sample": 1e3 * seconds / len(x),
+            "gradients a sample": queries.backwards / len(x),
+            "forwards a sample": queries.forwards / len(x),
+        }
+
     def craft(self, samples: int) -> tuple[np.ndarray, np.ndarray]:
         """The first train recordings and their labels."""
         return self.train.x[:samples], self.train.y[:samples]
@@ -72,8 +98,7 @@ class Setting:
 
 def edits(setting: Setting) -> Iterator[Row]:
     """Success of per-sample edits on the recordings that are classified correctly before."""
-    right = setting.model.predict(setting.test.x).argmax(1) == setting.test.y
-    x, y = setting.test.x[right], setting.test.y[right]
+    x, y = setting.right()
 
     def success(x_adv: np.ndarray) -> float:
         return float((setting.model.predict(x_adv).argmax(1) != y).mean())
@@ -108,6 +133,29 @@ def edits(setting: Setting) -> Iterator[Row]:
         "mean edits": float(spent[spent > 0].mean()),
         "ms a sample": 1e3 * seconds / len(x),
     }
+
+
+def timing(setting: Setting) -> Iterator[Row]:
+    """Success of retiming, no event added or removed."""
+    for threat in (
+        Retiming(1),
+        Retiming(2),
+        *(Retiming(max_moved=moved) for moved in (50, 100, 200, 400)),
+        Retiming(max_total_shift=200),
+    ):
+        attack, control = SpikeRetiming(setting.model, threat), RandomRetiming(setting.model, threat)
+        yield setting.run(repr(threat), attack, control)
+
+
+def without_gradients(setting: Setting) -> Iterator[Row]:
+    """Success of the query attack by the number of queries, and of the ensemble."""
+    for budget in (50, 200):
+        threat = EventEdits(budget)
+        control = RandomEvents(setting.model, threat)
+        for queries in (30, 100, 300, 1000):
+            attack = EventSquare(setting.model, threat, queries=queries)
+            yield setting.run(f"{budget} edits, {queries} queries", attack, control)
+        yield setting.run(f"{budget} edits, AutoSpike", AutoSpike(setting.model, threat), control)
 
 
 def universal(setting: Setting) -> Iterator[Row]:
@@ -226,7 +274,14 @@ def timed(work: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
     return result, time.perf_counter() - start
 
 
-SECTIONS = {"edits": edits, "universal": universal, "time": fit_time, "patch": patch}
+SECTIONS = {
+    "edits": edits,
+    "timing": timing,
+    "queries": without_gradients,
+    "universal": universal,
+    "time": fit_time,
+    "patch": patch,
+}
 
 
 def print_row(row: Row) -> None:

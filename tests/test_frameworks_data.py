@@ -22,7 +22,7 @@ def in_snntorch(path: Path) -> nn.Sequential:
     """The graph's nodes as snnTorch's layers; reset to 0 and one spike, as NIR defines IF."""
     graph = read_nir(path)
     layers: list[nn.Module] = []
-    for name in graph.chain()[1:-1]:
+    for name in graph.order()[1:-1]:
         node = graph.nodes[name]
         weight = torch.tensor(node.arrays["weight"]).float() if "weight" in node.arrays else None
         if node.type == "Conv2d":

@@ -72,7 +72,7 @@ def test_community_files_equal_what_nir_reads(shared_data, name):
 @pytest.mark.data
 def test_the_community_network_in_full(shared_data):
     graph = read_nir(shared_data / "nir" / "cnn_sinabs.nir")
-    types = [graph.nodes[name].type for name in graph.chain()]
+    types = [graph.nodes[name].type for name in graph.order()]
     features = "Conv2d IF Conv2d IF SumPool2d Conv2d IF SumPool2d"
     assert " ".join(types) == f"Input {features} Flatten Affine IF Affine IF Output"
     assert graph.shapes()["7"] == (8, 4, 4)
@@ -87,7 +87,7 @@ def test_community_files_survive_the_round_trip(shared_data, path, name):
     nir.write(path, graph_to_nir(graph))
     again = read_nir(path)
     assert graph_from_nir(nir.read(path)) == again  # with nir's own check of types
-    for key in graph.chain()[:-1]:  # rockpool's Output declares axes of one
+    for key in graph.order()[:-1]:  # rockpool's Output declares axes of one
         assert again.nodes[key].arrays.keys() == graph.nodes[key].arrays.keys()
         for field, array in graph.nodes[key].arrays.items():
             assert array.tobytes() == again.nodes[key].arrays[field].tobytes()
@@ -237,7 +237,7 @@ def test_old_files_without_reset_read_as_zero(written):
 def test_types_as_fixed_length_bytes(written):
     spoil(written, "node/nodes/fire/type", np.bytes_("IF"))
     spoil(written, "node/edges", np.array([[s.encode() for s in e] for e in conv_graph().edges]))
-    assert read_nir(written).chain() == conv_graph().chain()
+    assert read_nir(written).order() == conv_graph().order()
 
 
 def test_integer_weights_become_float32(written):
@@ -270,7 +270,7 @@ def nested(inner: nir.NIRGraph) -> nir.NIRGraph:
 def test_a_graph_in_a_graph_is_unfolded(path):
     nir.write(path, nested(inner_graph()))
     graph = read_nir(path)
-    assert graph.chain() == ("input", "a.full", "a.last", "scale", "output")
+    assert graph.order() == ("input", "a.full", "a.last", "scale", "output")
     assert graph == graph_from_nir(nested(inner_graph()))
 
 
@@ -287,7 +287,7 @@ def test_graphs_three_deep_and_one_after_the_other(path):
     }
     edges = [("input", "x"), ("x", "y"), ("y", "output")]
     nir.write(path, nested(nir.NIRGraph(middle, edges, type_check=False)))
-    assert read_nir(path).chain() == ("input", "a.x.full", "a.x.last", "a.y.s", "scale", "output")
+    assert read_nir(path).order() == ("input", "a.x.full", "a.x.last", "a.y.s", "scale", "output")
 
 
 def test_a_graph_in_a_graph_that_is_not_simple(path):

@@ -46,7 +46,7 @@ def test_writes_the_files_and_says_what(model, tmp_path):
     result = run(model, "--out", folder, *STATED)
     assert result.exit_code == 0, result.output
     stored = read_model(folder)
-    assert stored.graph.chain() == conv_graph().chain()
+    assert stored.graph.order() == conv_graph().order()
     assert (stored.semantics, stored.dt_us, stored.steps) == (PRESETS["sinabs"], 1000, 50)
     assert f"Wrote {folder / 'graph.json'} (" in result.output
     assert f"Wrote {folder / 'weights.safetensors'} (" in result.output

@@ -19,7 +19,7 @@ from art_spiking.registry import Entry, catalogue, plugin_manager
 def list_command(kind: str | None, as_json: bool) -> None:
     """List what can be named in a suite or on the command line, and which package provides it.
 
-    KIND is attacks, threats, defences, datasets, suites or commands; without it, everything is listed.
+    KIND is attacks, threats, defences, datasets, suites, frameworks or commands; without it, all is listed.
     """
     manager = plugin_manager()
     kinds = KINDS if kind is None else (kind,)
