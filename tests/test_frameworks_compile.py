@@ -93,6 +93,12 @@ def test_spikes_are_equal_bit_by_bit_and_gradients_to_1e_5(name):
         assert float((found - own).norm() / own.norm()) < 1e-5
 
 
+def test_probes_may_be_arrays():
+    assert isinstance(compile_network(sequential(), probe=PROBE.numpy()), SpikingNetwork)
+    with pytest.raises(InvalidInput, match="the probe does not fit; found: list"):
+        compile_network(sequential(), probe=[1.0])
+
+
 @pytest.mark.parametrize(
     ("model", "layout", "own_loop"),
     [(Looping, "TN", whole), (ExplicitState, "step-state", own_state_step)],
@@ -271,7 +277,7 @@ def test_layers_called_as_the_graphs_ends():
     assert network.node_names == ("input", "output")
 
 
-@pytest.mark.parametrize("probe", [np.zeros((1, 5, 6)), torch.zeros(5, 6), torch.zeros(0, 5, 6)])
+@pytest.mark.parametrize("probe", [np.zeros((5, 6)), np.array([["a"]]), torch.zeros(5, 6), torch.zeros(0, 5, 6)])
 def test_a_probe_that_does_not_fit(probe):
     with pytest.raises(InvalidInput, match="the probe does not fit"):
         compile_network(dense(snn.Leaky), probe=probe)

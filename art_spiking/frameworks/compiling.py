@@ -7,8 +7,11 @@ import dataclasses
 import itertools
 import warnings
 from collections.abc import Collection
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from art_spiking.errors import InvalidInput, InvalidModel
@@ -30,7 +33,7 @@ def compile_network(
     model: nn.Module,
     framework: str | FrameworkAdapter | None = None,
     *,
-    probe: Tensor,
+    probe: Tensor | NDArray[Any],
     layout: Layout | None = None,
     dt_us: float = 1000.0,
 ) -> SpikingNetwork | FrameworkNetwork:
@@ -63,6 +66,8 @@ def compile_network(
         FrameworkWarning: The gradient differs from the framework's, in what the message says; where the
             neurons' surrogate has no counterpart here, the network uses `Atan()`.
     """
+    if isinstance(probe, np.ndarray) and probe.dtype.kind in "fiub":
+        probe = torch.from_numpy(np.array(probe, np.float32))
     if not isinstance(probe, Tensor) or probe.dim() < 3 or 0 in probe.shape:
         raise InvalidInput(
             "the probe does not fit",
