@@ -277,7 +277,9 @@ def test_layers_called_as_the_graphs_ends():
     assert network.node_names == ("input", "output")
 
 
-@pytest.mark.parametrize("probe", [np.zeros((5, 6)), np.array([["a"]]), torch.zeros(5, 6), torch.zeros(0, 5, 6)])
+@pytest.mark.parametrize(
+    "probe", [np.zeros((5, 6)), np.array([["a"]]), torch.zeros(5, 6), torch.zeros(0, 5, 6)]
+)
 def test_a_probe_that_does_not_fit(probe):
     with pytest.raises(InvalidInput, match="the probe does not fit"):
         compile_network(dense(snn.Leaky), probe=probe)
