@@ -110,6 +110,16 @@ def art_spiking_register_suites(register: Register) -> None:
         "art_spiking.suites:events-quick.toml",
         "Edits, universal perturbations and patches with their random controls, in minutes.",
     )
+    register(
+        "timing-v1",
+        "art_spiking.suites:timing-v1.toml",
+        "Events move in time alone: largest shifts in ms, and numbers of moves.",
+    )
+    register(
+        "blackbox-v1",
+        "art_spiking.suites:blackbox-v1.toml",
+        "A search that sees logits alone, within 100 and 1,000 queries.",
+    )
 
 
 @hookimpl

@@ -6,6 +6,7 @@ import inspect
 import pytest
 
 from art_spiking.errors import InvalidInput, PluginError, UnknownName
+from art_spiking.evaluate.threats import build_threat
 from art_spiking.registry import Catalogue, catalogue
 from art_spiking.suites import Case, Suite, digest_of, load_suite, parse_suite, read_suite
 
@@ -23,28 +24,42 @@ control = { attack = "random-events" }
 """
 
 
-def test_events_quick_is_frozen():
-    """A change of any number is a new version: raise it, and state the new digest here."""
-    suite = load_suite("events-quick")
-    assert (suite.version, suite.digest()) == (
-        1,
-        "sha256:7bed85eae0709658d1ce0e574696bf78a72b118f432b117d1f74921018007a3b",
-    )
+FROZEN = {
+    "events-quick": (1, "sha256:7bed85eae0709658d1ce0e574696bf78a72b118f432b117d1f74921018007a3b"),
+    "timing-v1": (1, "sha256:1690189061c9af0c574da258f9a5d6cc393c4940f8c59c0e84c111381a9aaab4"),
+    "blackbox-v1": (1, "sha256:b536f93c7333da5871cac9b4f89aab218af795a5174e1e763d93dbf30f4e839a"),
+}
+"""Version and digest: a change of any number is a new version; raise it, and state the new digest here."""
 
 
-def test_events_quick_names_only_what_is_registered():
+def test_every_suite_of_ours_is_frozen():
+    ours = [name for name, entry in catalogue("suites").items() if entry.provider.split()[0] == "art-spiking"]
+    assert sorted(ours) == sorted(FROZEN)
+
+
+@pytest.mark.parametrize("name", FROZEN)
+def test_a_suite_is_frozen(name):
+    suite = load_suite(name)
+    assert suite.name == name
+    assert (suite.version, suite.digest()) == FROZEN[name]
+
+
+@pytest.mark.parametrize("name", FROZEN)
+def test_a_suite_names_only_what_is_registered(name):
     attacks, threats = catalogue("attacks"), catalogue("threats")
-    for case in load_suite("events-quick").cases:
+    for case in load_suite(name).cases:
         assert case.attack in attacks
         assert case.control.attack in attacks
         assert case.threat["kind"] in threats
+        assert build_threat(case.threat, threats, dt_us=10_000).kind == case.threat["kind"]
 
 
-def test_events_quick_states_every_hyper_parameter():
+@pytest.mark.parametrize("name", FROZEN)
+def test_a_suite_states_every_hyper_parameter(name):
     """A later default of an attack must not change what a published number means."""
     attacks = catalogue("attacks")
     given_by_the_host = {"estimator", "threat", "seed", "targeted"}
-    for case in load_suite("events-quick").cases:
+    for case in load_suite(name).cases:
         for asked in (case, case.control):
             taken = set(inspect.signature(attacks[asked.attack].load()).parameters)
             assert set(asked.parameters) == taken - given_by_the_host, (case.name, asked.attack)
