@@ -178,8 +178,31 @@ class Gaussian(Surrogate):
         return 1 / (self.sigma * math.sqrt(2 * math.pi)), 1 / (2 * self.sigma**2)
 
 
+@dataclass(frozen=True)
+class Sigmoid(Surrogate):
+    """h(u) = slope s (1 - s) with s = 1 / (1 + exp(-slope u)), the derivative of the logistic function s.
+
+    SpikingJelly's default, with its slope 4, and snnTorch's `sigmoid`, whose slope is 25. It is evaluated as
+    slope e / (1 + e)^2 with e = exp(-slope |u|), the same number, of which no part overflows.
+    """
+
+    slope: float = 4.0
+    name: ClassVar[str] = "sigmoid"
+    kernel_code: ClassVar[int | None] = 6
+
+    def derivative(self, u: Tensor) -> Tensor:
+        """See the class."""
+        e = (-self.slope * u.abs()).exp()
+        return self.slope * e / (1 + e) ** 2
+
+    @property
+    def kernel_constants(self) -> tuple[float, float]:
+        """Four times the height, and slope."""
+        return self.slope, self.slope
+
+
 SURROGATES: Mapping[str, type[Surrogate]] = MappingProxyType(
-    {kind.name: kind for kind in (Atan, FastSigmoid, Triangle, Rectangle, StraightThrough, Gaussian)}
+    {kind.name: kind for kind in (Atan, FastSigmoid, Triangle, Rectangle, StraightThrough, Gaussian, Sigmoid)}
 )
 """The surrogates that `surrogate_from_dict` knows, by name."""
 

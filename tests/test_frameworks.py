@@ -37,7 +37,7 @@ from art_spiking.frameworks import (
 )
 from art_spiking.frameworks.snntorch_adapter import NamedSpike, SnnTorchAdapter
 from art_spiking.registry import Catalogue
-from art_spiking.surrogates import Atan, FastSigmoid, Gaussian, StraightThrough
+from art_spiking.surrogates import Atan, FastSigmoid, Gaussian, Sigmoid, StraightThrough
 from art_spiking.testing import ContractBroken, check_estimator, check_framework, small_data
 from art_spiking.threats import EventEdits
 
@@ -293,6 +293,7 @@ def test_state_of_nested_layers_and_of_copies_is_reset():
     [
         (snn_surrogate.atan(alpha=3.0), Atan(alpha=3.0, through_reset=False)),
         (snn_surrogate.fast_sigmoid(slope=7), FastSigmoid(slope=7.0)),
+        (snn_surrogate.sigmoid(slope=7), Sigmoid(slope=7.0)),
         (snn_surrogate.straight_through_estimator(), StraightThrough()),
         (snn_surrogate.SFS(), None),
         (None, Atan()),

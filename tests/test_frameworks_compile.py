@@ -61,6 +61,7 @@ COMPILED = {
     "Lapicque": lambda: sequential(snn.Lapicque, gain=20.0),
     "Lapicque of R and C": lambda: sequential(snn.Lapicque, gain=20.0, beta=False, R=2.0, C=3.0),
     "another surrogate": lambda: sequential(spike_grad=snn_surrogate.fast_sigmoid(slope=4)),
+    "a third surrogate": lambda: sequential(spike_grad=snn_surrogate.sigmoid(slope=4)),
 }
 
 

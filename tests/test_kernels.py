@@ -36,6 +36,7 @@ from art_spiking.surrogates import (
     FastSigmoid,
     Gaussian,
     Rectangle,
+    Sigmoid,
     StraightThrough,
     Surrogate,
     Triangle,
@@ -52,7 +53,15 @@ SEMANTICS = st.builds(
 SURROGATE = st.builds(
     lambda kind, through: dataclasses.replace(kind, through_reset=through),
     st.sampled_from(
-        [Atan(), FastSigmoid(5.0), Triangle(0.7), Rectangle(0.8), StraightThrough(), Gaussian(0.4)]
+        [
+            Atan(),
+            FastSigmoid(5.0),
+            Triangle(0.7),
+            Rectangle(0.8),
+            StraightThrough(),
+            Gaussian(0.4),
+            Sigmoid(6.0),
+        ]
     ),
     st.booleans(),
 )

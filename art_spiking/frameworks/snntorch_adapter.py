@@ -19,7 +19,7 @@ from art_spiking.errors import InvalidModel
 from art_spiking.frameworks.adapters import FrameworkAdapter, Layout, NeuronPlan
 from art_spiking.frameworks.snntorch_nodes import plan_of
 from art_spiking.frameworks.spikes import SurrogateSpike, check_step, replaced
-from art_spiking.surrogates import Atan, FastSigmoid, StraightThrough, Surrogate
+from art_spiking.surrogates import Atan, FastSigmoid, Sigmoid, StraightThrough, Surrogate
 
 _MODULE = "snntorch.surrogate"
 
@@ -57,6 +57,7 @@ class NamedSpike:
 _SURROGATES: dict[str, Callable[..., Surrogate]] = {
     "atan": lambda alpha, **kind: Atan(alpha=float(alpha), **kind),
     "fast_sigmoid": lambda slope, **kind: FastSigmoid(slope=float(slope), **kind),
+    "sigmoid": lambda slope, **kind: Sigmoid(slope=float(slope), **kind),
     "straight_through_estimator": StraightThrough,
 }
 
@@ -107,7 +108,7 @@ class SnnTorchAdapter(FrameworkAdapter):
                     del module.__dict__[name]
 
     def surrogate(self, model: nn.Module) -> Surrogate | None:
-        """See `FrameworkAdapter`; told are atan, fast_sigmoid and straight_through_estimator."""
+        """See `FrameworkAdapter`; told are atan, fast_sigmoid, sigmoid and straight_through_estimator."""
         found = {self._surrogate_of(layer) for layer in self.neurons(model).values()}
         return found.pop() if len(found) == 1 else None
 

@@ -25,7 +25,7 @@ _TILE_BYTES = 1 << 21
 """What a tile's potentials may take in the backward pass, all steps together."""
 
 NONE, SUBTRACT, VALUE, SUBTRACT_LATER, BLANK_LATER = range(5)
-ATAN, FAST_SIGMOID, TRIANGLE, RECTANGLE, STRAIGHT_THROUGH, GAUSSIAN = range(6)
+ATAN, FAST_SIGMOID, TRIANGLE, RECTANGLE, STRAIGHT_THROUGH, GAUSSIAN, SIGMOID = range(7)
 
 
 def tile_width(steps: int, features: int, item_bytes: int) -> int:
@@ -220,9 +220,13 @@ def _surrogate(
     elif code == STRAIGHT_THROUGH:
         for j in range(n):
             h[j] = a
-    else:
+    elif code == GAUSSIAN:
         for j in range(n):
             h[j] = a * np.exp(-b * h[j] * h[j])
+    else:
+        for j in range(n):
+            e = np.exp(-b * abs(h[j]))
+            h[j] = a * e / ((one + e) * (one + e))
 
 
 @_compiled

@@ -5,29 +5,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
-import torch
-from torch import Tensor
-
-from art_spiking.surrogates import Atan, FastSigmoid, Gaussian, Rectangle, Surrogate, Triangle
-
-
-@dataclass(frozen=True)
-class Sigmoid(Surrogate):
-    """h(u) = alpha s (1 - s) with s = 1 / (1 + exp(-alpha u)); SpikingJelly's default, with alpha 4.
-
-    The fused kernels do not have it: networks under it run on the reference kernel.
-    """
-
-    alpha: float = 4.0
-    name: ClassVar[str] = "spikingjelly-sigmoid"
-
-    def derivative(self, u: Tensor) -> Tensor:
-        """See the class."""
-        s = torch.sigmoid(self.alpha * u)
-        return self.alpha * s * (1 - s)
+from art_spiking.surrogates import Atan, FastSigmoid, Gaussian, Rectangle, Sigmoid, Surrogate, Triangle
 
 
 def _soft_sign(alpha: float, **kind: bool) -> Surrogate | None:
@@ -41,7 +21,7 @@ def _super_spike(alpha: float, **kind: bool) -> Surrogate | None:
 
 
 _OWN: dict[str, Callable[..., Surrogate | None]] = {
-    "Sigmoid": lambda alpha, **kind: Sigmoid(alpha=alpha, **kind),
+    "Sigmoid": lambda alpha, **kind: Sigmoid(slope=alpha, **kind),
     "ATan": lambda alpha, **kind: Atan(alpha=alpha, **kind),
     "PiecewiseQuadratic": lambda alpha, **kind: Triangle(width=1 / alpha, **kind),
     "Rect": lambda alpha, **kind: Rectangle(width=1 / alpha, **kind),

@@ -13,7 +13,6 @@ pytest.importorskip("art_spiking_spikingjelly", reason="pip install -e plugins/a
 
 from art.attacks.evasion import ProjectedGradientDescent
 from art_spiking_spikingjelly.adapter import SpikingJellyAdapter
-from art_spiking_spikingjelly.surrogates import Sigmoid
 from spikingjelly.activation_based import functional, layer, neuron, surrogate
 
 from art_spiking.attacks import EventGradientAttack
@@ -22,7 +21,7 @@ from art_spiking.estimators import SpikingClassifier
 from art_spiking.frameworks import FrameworkNetwork, NotCompiled, compile_network, framework_adapter
 from art_spiking.network import SpikingNetwork
 from art_spiking.registry import catalogue
-from art_spiking.surrogates import Atan, FastSigmoid, Gaussian, Rectangle, Triangle
+from art_spiking.surrogates import Atan, FastSigmoid, Gaussian, Rectangle, Sigmoid, Triangle
 from art_spiking.testing import check_estimator, check_framework, small_data
 from art_spiking.threats import EventEdits
 
@@ -101,6 +100,7 @@ def test_compiled_networks_agree_with_spikingjelly(kind, step_mode):
     net, x = model(cell, step_mode, **options), events(6, seed=3)
     network = compile_network(net, probe=PROBE)
     assert isinstance(network, SpikingNetwork)
+    assert network.surrogate.kernel_code is not None
     y = torch.arange(6) % 3
     leaf = x.clone().requires_grad_(True)
     own = own_loop(net, leaf)
@@ -140,7 +140,8 @@ def test_it_is_registered_and_recognised():
 @pytest.mark.parametrize(
     ("own", "told"),
     [
-        (surrogate.Sigmoid(), Sigmoid(through_reset=True)),
+        (surrogate.Sigmoid(), Sigmoid(slope=4.0, through_reset=True)),
+        (surrogate.Sigmoid(alpha=7.0), Sigmoid(slope=7.0, through_reset=True)),
         (surrogate.ATan(alpha=3.0), Atan(alpha=3.0, through_reset=True)),
         (surrogate.PiecewiseQuadratic(alpha=2.0), Triangle(width=0.5, through_reset=True)),
         (surrogate.Rect(alpha=2.0), Rectangle(width=0.5, through_reset=True)),
