@@ -6,7 +6,7 @@ import pytest
 import spiking_stand_ins
 import torch
 
-from art_spiking.attacks import AutoSpike, EventGradientAttack, EventSquare
+from art_spiking.attacks import AutoSpike, EventGradientAttack
 from art_spiking.errors import InvalidInput
 from art_spiking.estimators import SpikingClassifier
 from art_spiking.threats import EventEdits, PatchRegion, Retiming
@@ -73,9 +73,28 @@ def test_it_is_never_weaker_than_a_member():
         attack = AutoSpike(model, threat)
         both = model.predict(attack.generate(x, y)).argmax(1) != y
         for _, member in attack.members():
-            if isinstance(member, EventSquare):
-                continue  # what it draws depends on the batch
             assert (both | (model.predict(member.generate(x, y)).argmax(1) == y)).all()
+
+
+@pytest.mark.parametrize("threat", [EventEdits(6), EventEdits(0.3), Retiming(1)], ids=repr)
+def test_a_sample_gets_the_same_result_in_any_batch(threat):
+    model = SpikingClassifier(spiking_stand_ins.TinyNetwork(), input_shape=spiking_stand_ins.SHAPE)
+    x, y = spiking_stand_ins.events(6, seed=3)
+    together = AutoSpike(model, threat).generate(x, y)
+    alone = [AutoSpike(model, threat).generate(x[k : k + 1], y[k : k + 1])[0] for k in range(6)]
+    np.testing.assert_array_equal(together, np.stack(alone))
+
+
+def test_the_query_attack_gives_a_sample_the_same_result_in_any_batch():
+    """Here samples reach it, and which ones do decides its batch."""
+    model, threat = masked(), EventEdits(40)
+    attack = AutoSpike(model, threat)
+    together = attack.generate(X, Y)
+    assert 1 < attack.outcomes[-1].tried < 8
+    alone = [AutoSpike(model, threat).generate(X[k : k + 1], Y[k : k + 1])[0] for k in range(8)]
+    np.testing.assert_array_equal(together, np.stack(alone))
+    turned = AutoSpike(model, threat, exhaustive=True, batch_size=3).generate(X[::-1], Y)
+    np.testing.assert_array_equal(together, turned[::-1])
 
 
 def test_misclassified_samples_stay_as_they_are():

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from art_spiking.attacks import EventSquare, RandomEvents
+from art_spiking.attacks.square import _Draws
 from art_spiking.errors import InvalidInput
 from art_spiking.estimators import SpikingClassifier
 from art_spiking.threats import EventEdits
@@ -78,6 +79,45 @@ def test_shares_of_a_samples_own_events():
     spent = np.abs(x_adv - x).reshape(8, -1).sum(1)
     assert spent[4] == 0
     assert spent[5:].min() > spent[:4].max() > 0
+
+
+@pytest.mark.parametrize(
+    "threat", [EventEdits(41), EventEdits(0.1), EventEdits(40, polarity="same")], ids=repr
+)
+def test_a_sample_gets_the_same_result_in_any_batch(threat):
+    """Budgets by share differ per sample, so blocks do; one sample is empty, one all but full."""
+    model = samples.weak(corner(), BAR)
+    x = np.concatenate([X[:6], np.zeros_like(X[:1]), 1 - corner().numpy()[None]])
+    assert (model.predict(x).argmax(1) == 0).all()
+    together = EventSquare(model, threat, queries=60, seed=3).generate(x, Y)
+    alone = [EventSquare(model, threat, queries=60, seed=3).generate(one[None], Y[:1])[0] for one in x]
+    np.testing.assert_array_equal(together, np.stack(alone))
+    turned = EventSquare(model, threat, queries=60, seed=3, batch_size=3).generate(x[::-1], Y)
+    np.testing.assert_array_equal(together, turned[::-1])
+    assert not np.array_equal(together, x)
+
+
+def test_another_seed_draws_anew():
+    model = samples.weak(corner(), 1e6)
+    found = [EventSquare(model, EventEdits(40), queries=5, seed=seed).generate(X, Y) for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(found[0], found[1])
+    assert (found[0] != found[2]).reshape(8, -1).any(1).all()
+    edits = found[0] - X
+    assert all((edits[0] != edits[k]).any() for k in range(1, 8))
+
+
+def test_draws_are_uniform_and_unlike_each_other():
+    draws = _Draws(torch.from_numpy(X), 0)
+    rows = torch.arange(8)
+    numbers = np.stack([draws.at(rows, query, purpose, 64) for query in range(40) for purpose in (0, 1)])
+    assert len(np.unique(numbers)) == numbers.size
+    share = (numbers >> np.uint64(11)).astype(np.float64) / 2**53
+    # 40,960 numbers: the standard error of a mean is 0.0014, of a decile's share too.
+    assert abs(share.mean() - 0.5) < 0.007
+    np.testing.assert_allclose(np.histogram(share, 10, (0, 1))[0] / share.size, 0.1, atol=0.008)
+    for other in (share[1:, :, :], share[:, 1:, :], share[:, :, 1:]):
+        same = share[tuple(slice(n) for n in other.shape)]
+        assert abs(np.corrcoef(same.ravel(), other.ravel())[0, 1]) < 0.03
 
 
 def test_deletions_alone():

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import ClassVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -21,6 +24,9 @@ _SIDE = 2
 _DURATION = 6
 _LEAST_BLOCKS = 5
 
+_ANCHORS, _RANKS = 0, 1
+_SLOT_BITS = 32
+
 
 class EventSquare(EventAttack):
     """Random search over blocks of edits, for models that give logits and no gradients.
@@ -28,7 +34,8 @@ class EventSquare(EventAttack):
     The budget is spent on blocks of neighbouring cells: two by two pixels of one polarity over a sixth of the
     recording, smaller where the budget buys fewer than five. A query draws some blocks anew and is kept if
     the true class does not gain; the share that is drawn anew shrinks as queries are used up. Blocks insert
-    events; where the threat allows deletions alone they delete.
+    events; where the threat allows deletions alone they delete. What is drawn for a sample depends on the
+    seed and on its own events alone, not on the samples beside it.
 
     The scheme is that of the Square Attack (Andriushchenko et al., ECCV 2020) and Sparse-RS (Croce et al.,
     AAAI 2022) for images. What differs: the budget counts events, every query is a valid recording, and
@@ -75,8 +82,8 @@ class EventSquare(EventAttack):
 
     def run(self, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         """See `EventAttack.run`."""
-        search = _BlockSearch(self.threat, x)
-        blocks = search.draw(torch.arange(len(x)), generator)
+        search = _BlockSearch(self.threat, x, seed=generator.initial_seed())
+        blocks = search.draw(torch.arange(len(x)), 0)
         result = search.edited(torch.arange(len(x)), blocks)
         lead, fooled = self._lead(result, y)
         open_ = torch.nonzero(~fooled)[:, 0]
@@ -84,7 +91,7 @@ class EventSquare(EventAttack):
             if not len(open_):
                 break
             share = next(share for until, share in _SCHEDULE if query <= until * self.queries)
-            tried = search.redrawn(open_, blocks[open_], share, generator)
+            tried = search.redrawn(open_, blocks[open_], share, query)
             candidate = search.edited(open_, tried)
             found, fooled = self._lead(candidate, y[open_])
             kept = fooled | (found >= lead[open_])
@@ -100,59 +107,96 @@ class EventSquare(EventAttack):
         return lead.cpu(), self.fooled(logits.argmax(1), y).cpu()
 
 
+class _Draws:
+    """Random numbers by address: sample, query, slot; one stream per sample, whatever stands beside it.
+
+    SplitMix64 (Steele, Lea and Flood, OOPSLA 2014) read at any place, rather than in order. A sample's key is
+    a digest of the seed and of its own events.
+    """
+
+    def __init__(self, x: Tensor, seed: int) -> None:
+        keys = [hashlib.blake2b(str(seed).encode(), digest_size=8) for _ in x]
+        for key, sample in zip(keys, x.cpu().numpy(), strict=True):
+            key.update(np.ascontiguousarray(sample).data)
+        self._keys = np.array([int.from_bytes(key.digest(), "little") for key in keys], np.uint64)
+
+    def at(self, rows: Tensor, query: int, purpose: int, slots: int) -> npt.NDArray[np.uint64]:
+        """Uniform numbers of 64 bits, (rows, slots)."""
+        first = (2 * query + purpose) << _SLOT_BITS
+        place = np.arange(first + 1, first + 1 + slots, dtype=np.uint64)
+        state = self._keys[rows.numpy()][:, None] + place * np.uint64(0x9E3779B97F4A7C15)
+        state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        mixed: npt.NDArray[np.uint64] = state ^ (state >> np.uint64(31))
+        return mixed
+
+
 class _BlockSearch:
     """Blocks of edits of a batch: drawn, drawn anew in part, and made into valid recordings.
 
-    Blocks are int64 (N, slots, cells): indices of cells in a sample; -1 where a budget buys fewer blocks.
+    Blocks are int64 (N, slots, cells): indices of cells in a sample; -1 where a budget buys fewer blocks, or
+    smaller ones. Nothing of a sample's blocks depends on the other samples but such padding.
     """
 
-    def __init__(self, threat: EventThreat, x: Tensor) -> None:
+    def __init__(self, threat: EventThreat, x: Tensor, *, seed: int) -> None:
         self._threat, self._x = threat, x
-        insertable, deletable = threat.allowed(x)
-        inserts = bool(insertable.any())
-        self._sign = 1 if inserts else -1
-        self._editable = (insertable if inserts else deletable).flatten(1)
+        insertable, deletable = (mask.flatten(1) for mask in threat.allowed(x))
+        inserts = insertable.any(1, keepdim=True)
+        self._sign = torch.where(inserts, 1.0, -1.0).to(x.dtype)
+        self._editable = torch.where(inserts, insertable, deletable)
         self._grid = tuple(x.shape[1:]) if x.ndim == 5 else (x.shape[1], 1, 1, x.shape[2])
         budgets = budgets_of(threat, x).cpu()
-        sides = self._sides(int(budgets.max()))
-        axes = torch.meshgrid(*(torch.arange(side) for side in sides), indexing="ij")
+        self._sides = self._sides_for(budgets)
+        axes = torch.meshgrid(*(torch.arange(int(side.max())) for side in self._sides), indexing="ij")
         self._offsets = [axis.flatten() for axis in axes]
-        self._slots = (budgets // len(self._offsets[0])).clamp(max=self._editable.shape[1])
-        # Anchors are drawn with replacement from the cells that may be edited.
-        self._weights = self._editable.cpu().to(torch.float32)
-        self._weights[self._weights.sum(1) == 0] = 1.0
+        within = [offset < side[:, None] for offset, side in zip(self._offsets, self._sides, strict=True)]
+        self._within = within[0] & within[1] & within[2]
+        self._slots = (budgets // self._within.sum(1)).clamp(max=self._editable.shape[1])
+        self._draws = _Draws(x, seed)
+        # Anchors are drawn with replacement from the cells that may be edited: one list after the other.
+        cells = [np.flatnonzero(sample).astype(np.int32) for sample in self._editable.cpu().numpy()]
+        lengths = np.array([len(found) for found in cells])
+        self._first = np.cumsum(lengths) - lengths
+        self._choices = np.maximum(lengths, 1).astype(np.uint64)
+        # A sample without any such cell reads the one behind its list; what is asked there is not allowed.
+        self._cells = np.concatenate([*cells, np.zeros(1, np.int32)])
 
-    def _sides(self, budget: int) -> tuple[int, int, int]:
-        """Steps, rows and columns of a block."""
+    def _sides_for(self, budgets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Steps, rows and columns of a block of each sample."""
         steps, _, height, width = self._grid
-        most = max(1, budget // _LEAST_BLOCKS)
-        duration = min(max(1, round(steps / _DURATION)), most)
-        columns = min(_SIDE, width, max(1, most // duration)) if self._x.ndim == 5 else 1
-        return duration, min(_SIDE, height, max(1, most // (duration * columns))), columns
+        most = (budgets // _LEAST_BLOCKS).clamp(min=1)
+        duration = most.clamp(max=max(1, round(steps / _DURATION)))
+        widest = min(_SIDE, width) if self._x.ndim == 5 else 1
+        columns = (most // duration).clamp(min=1, max=widest)
+        return duration, (most // (duration * columns)).clamp(min=1, max=min(_SIDE, height)), columns
 
-    def draw(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+    def draw(self, rows: Tensor, query: int) -> Tensor:
         """New blocks for all slots of some samples."""
         slots = max(1, int(self._slots.max()))
-        anchors = torch.multinomial(self._weights[rows], slots, replacement=True, generator=generator)
+        number = self._draws.at(rows, query, _ANCHORS, slots) % self._choices[rows.numpy()][:, None]
+        place = self._first[rows.numpy()][:, None] + number.astype(np.int64)
+        anchors = torch.from_numpy(self._cells[place].astype(np.int64))
         steps, channels, height, width = self._grid
-        sides = [int(offset.max()) + 1 for offset in self._offsets]
-        t = (anchors // (channels * height * width)).clamp(max=steps - sides[0])
+        duration, tall, wide = (side[rows][:, None] for side in self._sides)
+        t = torch.minimum(anchors // (channels * height * width), steps - duration)
         channel = anchors // (height * width) % channels
-        row = (anchors // width % height).clamp(max=height - sides[1])
-        column = (anchors % width).clamp(max=width - sides[2])
+        row = torch.minimum(anchors // width % height, height - tall)
+        column = torch.minimum(anchors % width, width - wide)
         placed = [
             place[..., None] + offset for place, offset in zip((t, row, column), self._offsets, strict=True)
         ]
         cells = ((placed[0] * channels + channel[..., None]) * height + placed[1]) * width + placed[2]
-        unused = torch.arange(slots) >= self._slots[rows][:, None]
-        return cells.masked_fill(unused[..., None], -1)
+        used = torch.arange(slots) < self._slots[rows][:, None]
+        return cells.masked_fill(~(used[..., None] & self._within[rows][:, None]), -1)
 
-    def redrawn(self, rows: Tensor, blocks: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    def redrawn(self, rows: Tensor, blocks: Tensor, share: float, query: int) -> Tensor:
         """The blocks with a share of them, at least one, drawn anew."""
-        rank = torch.rand(blocks.shape[:2], generator=generator)
-        rank = rank.masked_fill(blocks[..., 0] < 0, 2.0).argsort(1).argsort(1)
+        # 53 bits are a float64 without rounding; slots that a budget does not buy come last.
+        number = self._draws.at(rows, query, _RANKS, blocks.shape[1]) >> np.uint64(11)
+        rank = torch.from_numpy(number.astype(np.float64)).masked_fill(blocks[..., 0] < 0, float("inf"))
         count = (self._slots[rows] * share).long().clamp(min=1)
-        return torch.where((rank < count[:, None])[..., None], self.draw(rows, generator), blocks)
+        chosen = rank.argsort(1).argsort(1) < count[:, None]
+        return torch.where(chosen[..., None], self.draw(rows, query), blocks)
 
     def edited(self, rows: Tensor, blocks: Tensor) -> Tensor:
         """The samples with their blocks, as the threat allows."""
@@ -160,5 +204,5 @@ class _BlockSearch:
         cells = blocks.flatten(1).to(clean.device)
         asked = torch.zeros_like(clean).flatten(1)
         asked = torch.cat([asked, asked[:, :1]], 1).scatter_(1, cells % (asked.shape[1] + 1), 1.0)[:, :-1]
-        wanted = clean + (asked * self._editable[rows] * self._sign).view(clean.shape)
+        wanted = clean + (asked * self._editable[rows] * self._sign[rows]).view(clean.shape)
         return wanted if is_plain(self._threat) else self._threat.project(wanted, clean)
