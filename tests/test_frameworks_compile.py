@@ -192,7 +192,6 @@ def test_a_silent_layer_proves_nothing():
     ("make", "reason"),
     [
         (lambda: sequential(snn.Alpha, 0.95, gain=20.0), "layer '1' is Alpha, a neuron that graphs"),
-        (lambda: sequential(snn.RLeaky, all_to_all=False), "layer '1' is RLeaky, whose output comes back"),
         (lambda: sequential(state_quant=torch.floor), r"layer '1' quantises its state"),
         (lambda: sequential(graded_spikes_factor=2.0), "layer '1' scales its spikes"),
         (lambda: sequential(threshold=-1.0), "layer '1' has a threshold that is not above 0"),

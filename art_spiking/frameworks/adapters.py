@@ -34,11 +34,13 @@ class NeuronPlan:
         semantics: What the node leaves open. All layers of one model must come to the same.
         remark: Where the gradient is another than the framework's although the spikes are the same; empty if
             nowhere. Compiling warns of it.
+        feedback: What brings the layer's spikes back to it, as input one step later; None if nothing does.
     """
 
     node: NodeSpec
     semantics: NeuronSemantics
     remark: str = ""
+    feedback: NodeSpec | None = None
 
 
 class FrameworkAdapter(ABC):

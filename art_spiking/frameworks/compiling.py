@@ -41,9 +41,10 @@ def compile_network(
 
     The layers are followed through one step of the model, in evaluation mode; they must be a chain of
     convolutions, full connections, average and sum poolings, flattening, batch normalisation and neurons that
-    graphs have, all neurons under one semantics. The network made of them is compared with the framework's
-    own run, spike by spike and layer by layer, on the probes; a layer that stays silent on them proves
-    nothing. The weights are copied; the model is left as it was.
+    graphs have, all neurons under one semantics. A layer whose spikes come back to it one step later is
+    stepped together with its feedback, the others are fused. The network made of them is compared with the
+    framework's own run, spike by spike and layer by layer, on the probes; a layer that stays silent on them
+    proves nothing. The weights are copied; the model is left as it was.
 
     Args:
         model: The framework's model.
@@ -133,8 +134,14 @@ def _fused(stepwise: FrameworkNetwork, probe: Tensor, dt_us: float) -> tuple[Spi
     semantics = _common({name: plan.semantics for name, plan in plans.items()})
     chosen = dataclasses.replace(semantics, pool_gradient="lp" if sums_by_power else "average")
     nodes[_free(nodes, "output")] = NodeSpec("Output", {"shape": layers[-1].output})
+    edges = list(itertools.pairwise(nodes))
+    for name, plan in plans.items():
+        if plan.feedback is not None:
+            back = _free(own_names | set(nodes), f"{name}-feedback")
+            nodes[back] = plan.feedback
+            edges += [(name, back), (back, name)]
     try:
-        graph = GraphSpec(nodes, tuple(itertools.pairwise(nodes)))
+        graph = GraphSpec(nodes, tuple(edges))
         network = SpikingNetwork(graph, semantics=chosen, dt_us=dt_us)
     except (InvalidModel, InvalidInput) as error:
         raise Inexpressible(str(error)) from error

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from art_spiking.frameworks.adapters import Inexpressible, NeuronPlan, node_value
+from art_spiking.frameworks.translation import node_of
 from art_spiking.graphs import NodeSpec
 from art_spiking.node_types import Array
 from art_spiking.semantics import NeuronSemantics
@@ -20,11 +21,12 @@ _ENDLESS = 2.0**60
 
 
 def plan_of(layer: nn.Module, shape: tuple[int, ...], dt_us: float) -> NeuronPlan:
-    """The node and semantics of a Leaky, Synaptic or Lapicque layer.
+    """The node and semantics of Leaky, Synaptic, Lapicque, RLeaky or RSynaptic, and the last two's feedback.
 
     With decay b and dt the length of a step, Leaky is a LIF with tau = dt / (1 - b) and r = tau / dt, for
     which an Euler step is u[t] = b v[t-1] + x[t]; Synaptic is a CubaLIF likewise. Lapicque's decay and gain
-    are computed as snnTorch does, in float32.
+    are computed as snnTorch does, in float32. To a recurrent layer comes x[t] + W s[t-1], where snnTorch adds
+    W s[t-1] last: the sums may differ in their last digit.
 
     Raises:
         Inexpressible: Another neuron, or an option that no node has.
@@ -33,19 +35,20 @@ def plan_of(layer: nn.Module, shape: tuple[int, ...], dt_us: float) -> NeuronPla
 
     options: Any = layer
     kind = type(layer)
-    if kind not in (snntorch.Leaky, snntorch.Synaptic, snntorch.Lapicque):
-        recurrent = isinstance(layer, snntorch.RLeaky | snntorch.RSynaptic)
-        raise Inexpressible(
-            f"is {kind.__name__}, whose output comes back as input one step later"
-            if recurrent
-            else f"is {kind.__name__}, a neuron that graphs do not have"
-        )
+    if kind not in (*_with_synapse(), snntorch.Leaky, snntorch.RLeaky, snntorch.Lapicque):
+        raise Inexpressible(f"is {kind.__name__}, a neuron that graphs do not have")
     _refuse_options(options)
     delayed = bool(getattr(options, "reset_delay", True))
     reset = _RESETS[options.reset_mechanism]
-    if kind is snntorch.Lapicque and reset == "value":
-        raise Inexpressible("is Lapicque with reset to zero, which also loses the input of the step after")
-    if kind is snntorch.Synaptic and reset == "value" and not delayed:
+    has_synapse = kind in _with_synapse()
+    recurrent = kind in (snntorch.RLeaky, snntorch.RSynaptic)
+    if reset == "value" and (kind is snntorch.Lapicque or (kind is snntorch.RLeaky and delayed)):
+        raise Inexpressible(
+            f"is {kind.__name__} with reset to zero, which also loses the input of the step after"
+        )
+    if has_synapse and recurrent and not delayed:
+        raise Inexpressible("is RSynaptic with reset_delay=False, which snnTorch does not carry out")
+    if has_synapse and reset == "value" and not delayed:
         raise Inexpressible("resets to zero both at once and one step later (reset_delay=False)")
     semantics = NeuronSemantics(reset=reset, fires="gt", integration="delayed-reset" if delayed else "euler")
     step = dt_us * 1e-6
@@ -55,14 +58,29 @@ def plan_of(layer: nn.Module, shape: tuple[int, ...], dt_us: float) -> NeuronPla
         "v_leak": np.zeros(1),
     }
     decay, gain = _membrane(options)
-    if kind is snntorch.Synaptic:
+    if has_synapse:
         synapse = node_value(options.alpha.clamp(0, 1), shape)
         arrays["tau_syn"], arrays["w_in"] = step / _share(synapse), 1 / _share(synapse)
-    tau = "tau_mem" if kind is snntorch.Synaptic else "tau"
+    tau = "tau_mem" if has_synapse else "tau"
     membrane = node_value(decay, shape)
     arrays[tau], arrays["r"] = step / _share(membrane), node_value(gain, shape) / _share(membrane)
     full = {name: np.broadcast_to(value, shape).copy() for name, value in arrays.items()}
-    return NeuronPlan(NodeSpec("CubaLIF" if kind is snntorch.Synaptic else "LIF", {}, full), semantics)
+    node = NodeSpec("CubaLIF" if has_synapse else "LIF", {}, full)
+    return NeuronPlan(node, semantics, feedback=_feedback(options, shape) if recurrent else None)
+
+
+def _with_synapse() -> tuple[type[nn.Module], ...]:
+    import snntorch
+
+    return snntorch.Synaptic, snntorch.RSynaptic
+
+
+def _feedback(layer: Any, shape: tuple[int, ...]) -> NodeSpec | None:
+    """What RLeaky and RSynaptic call `recurrent`: a full connection, a convolution, or a factor V."""
+    if layer.all_to_all:
+        return node_of(layer.recurrent, shape, shape)
+    scale = np.broadcast_to(node_value(layer.recurrent.V, shape), shape).copy()
+    return NodeSpec("Scale", {}, {"scale": scale})
 
 
 def _refuse_options(layer: Any) -> None:
