@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: MIT
+"""`art-spiking inspect`: what a model is made of, and what it does with data under which semantics."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from art_spiking.errors import InvalidInput, InvalidModel
+
+if TYPE_CHECKING:
+    from art_spiking.cli.inspection_output import Inspection
+    from art_spiking.datasets import EventData
+    from art_spiking.graphs import GraphSpec
+    from art_spiking.inspection import Trial
+    from art_spiking.registry import Catalogue
+    from art_spiking.semantics import NeuronSemantics
+
+_ALL = "all"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked on the command line."""
+
+    model: Path
+    data: str | None
+    data_dir: Path | None
+    limit: int | None
+    dt_us: int | None
+    steps: int | None
+    semantics: str | None
+    binary: bool
+    as_json: bool
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model's graph, and what its files or the command line state about it; None is not stated."""
+
+    graph: GraphSpec
+    semantics: NeuronSemantics | None
+    dt_us: int | float | None
+    steps: int | None
+
+
+@click.command("inspect", short_help="Show a model's layers, and what they do with data.")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "--data",
+    metavar="NAME",
+    help="Run the model on the test samples of this data set; see `art-spiking list datasets`.",
+)
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Where its recordings are.")
+@click.option("--limit", type=click.IntRange(min=1), help="Use at most this many samples.")
+@click.option("--dt-us", type=click.IntRange(min=1), help="Width of a time step in µs, as trained.")
+@click.option("--steps", type=click.IntRange(min=1), help="Number of time steps, as trained.")
+@click.option(
+    "--semantics",
+    metavar="TEXT",
+    help="The dynamics that a .nir file leaves open: a preset (nir, sinabs, snntorch, norse, spikingjelly), "
+    "key=value pairs that differ from it, or both: sinabs,spikes=one. With --data, `all` tries every "
+    "preset.",
+)
+@click.option("--binary/--counts", default=True, help="Frames of 0 and 1 (the default), or event counts.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the tables.")
+def inspect_command(**options: Any) -> None:
+    """Show the layers of MODEL, and with --data what they do.
+
+    MODEL is a .nir file, or a folder with graph.json and weights.safetensors.
+
+    Per layer: output shape, parameters, time constants, threshold, receptive field, multiply-adds per step.
+    With --data also its mean spikes and synaptic operations per sample, and the model's accuracy. With
+    --semantics all, instead, accuracy and output spikes under each preset beside each other: the one that
+    gives what was measured where the model was trained is its own.
+
+    Example: art-spiking inspect cnn.nir --data nmnist --data-dir nmnist --limit 100 --semantics all
+
+    The tables go to stdout, progress to stderr.
+    """
+    from art_spiking.cli.inspection_output import summary, tables
+
+    request = Request(**options)
+    found = _inspect(request)
+    if request.as_json:
+        click.echo(json.dumps(summary(found), allow_nan=False))
+    else:
+        click.echo(tables(found, width=min(100, max(80, shutil.get_terminal_size().columns))))
+
+
+def _inspect(request: Request) -> Inspection:
+    from art_spiking.cli.inspection_output import Inspection, described
+    from art_spiking.inspection import report
+    from art_spiking.registry import catalogue
+
+    _check_usage(request)
+    datasets = catalogue("datasets")
+    if request.data is not None:
+        datasets[request.data]  # raises for an unknown name before anything is read
+    source = load_source(request)
+    if request.data is not None:
+        _check_stated(request, source)
+    found = Inspection(
+        name=request.model.name or str(request.model),
+        digest=source.graph.digest(),
+        semantics=source.semantics,
+        dt_us=source.dt_us,
+        steps=source.steps,
+        asked=tuple(key for key in ("semantics", "dt_us", "steps") if getattr(request, key) is not None),
+        graph=report(source.graph, semantics=source.semantics, dt_us=source.dt_us),
+    )
+    if request.data is None:
+        return found
+    data, trials = _tried(request, source, datasets)
+    return replace(found, data=described(data), trials=tuple(trials))
+
+
+def load_source(request: Request) -> Source:
+    """The model, with what was asked in the place of what a .nir file states.
+
+    Raises:
+        InvalidInput: there is no such file, or a folder states another dt_us or number of steps.
+        InvalidModel: it cannot be read, or holds what is not supported.
+        UnknownName: there are no such semantics.
+    """
+    from art_spiking.nir_graphs import read_nir
+    from art_spiking.semantics_text import parse_semantics
+
+    path = request.model
+    if not path.exists():
+        raise InvalidInput(
+            "no such model",
+            asked=path,
+            accepted="a .nir file, or a folder with graph.json and weights.safetensors",
+        )
+    asked = None if request.semantics in (None, _ALL) else parse_semantics(str(request.semantics))
+    if path.is_dir():
+        from art_spiking.model_files import read_model
+
+        stored = read_model(path)
+        for key, value in (("dt_us", stored.dt_us), ("steps", stored.steps)):
+            given = getattr(request, key)
+            if given not in (None, value):
+                option = f"--{key.replace('_', '-')}"
+                raise InvalidInput(
+                    f"a model folder states its own {key}",
+                    asked=f"{option} {given}",
+                    found=f"{key} = {value:g}",
+                    remedy=f"leave {option} out",
+                )
+        return Source(stored.graph, asked or stored.semantics, stored.dt_us, stored.steps)
+    graph = read_nir(path)
+    stated = graph.metadata.get("semantics")
+    if asked is None and stated is not None:
+        asked = parse_semantics(str(stated))
+    dt_us = _stated(graph, "dt_us", request.dt_us)
+    steps = _stated(graph, "steps", request.steps)
+    return Source(graph, asked, dt_us, None if steps is None else int(steps))
+
+
+def _stated(graph: GraphSpec, key: str, asked: int | None) -> float | None:
+    """What was asked on the command line, or else what the file's metadata states."""
+    value = graph.metadata.get(key) if asked is None else asked
+    if value is None or (isinstance(value, int | float) and 1 <= value < 1e9 and value == int(value)):
+        return value
+    raise InvalidModel(
+        "the file's metadata cannot be used",
+        found=f"{key} = {value!r}",
+        accepted="a whole number of 1 or more",
+        remedy=f"give --{key.replace('_', '-')}",
+    )
+
+
+def _check_usage(request: Request) -> None:
+    """Fails where an option says nothing without another."""
+    if request.semantics is not None and not request.semantics.strip():
+        raise InvalidInput("--semantics is empty", accepted="a preset, key=value pairs, both, or all")
+    if request.data is not None:
+        return
+    given = {"--data-dir": request.data_dir, "--limit": request.limit, "--steps": request.steps}
+    idle = [name for name, value in given.items() if value is not None]
+    idle += ["--semantics all"] if request.semantics == _ALL else []
+    if idle:
+        raise InvalidInput(
+            f"{', '.join(idle)} needs data to run the model on",
+            remedy="give --data NAME; `art-spiking list datasets` shows what there is",
+        )
+
+
+def _check_stated(request: Request, source: Source) -> None:
+    """Fails where running the model would mean to guess what it is."""
+    from art_spiking.semantics import PRESETS
+
+    if source.semantics is None and request.semantics != _ALL:
+        raise InvalidInput(
+            f"{request.model.name} does not state its semantics, without which it is not one model",
+            accepted=f"--semantics with {', '.join(PRESETS)} or key=value pairs",
+            remedy="--semantics all shows what it does under each",
+        )
+    timed = sorted(
+        name
+        for name, node in source.graph.nodes.items()
+        if any(key.startswith(("tau", "delay")) for key in node.arrays)
+    )
+    if source.dt_us is None and timed:
+        raise InvalidInput(
+            f"{request.model.name} does not state dt_us, which neurons with a time constant and delays need",
+            found=f"{timed[0]} ({source.graph.nodes[timed[0]].type})",
+            remedy="give --dt-us with the width of a time step in µs, as trained",
+        )
+
+
+def _tried(request: Request, source: Source, datasets: Catalogue) -> tuple[EventData, list[Trial]]:
+    """The data, and what the model does with it under the semantics, or under each."""
+    from art_spiking.datasets import load_data
+    from art_spiking.inspection import Trial, measure, try_semantics
+    from art_spiking.network import SpikingNetwork
+    from art_spiking.semantics import PRESETS
+
+    data = load_data(
+        str(request.data),
+        "test",
+        steps=source.steps,
+        dt_us=None if source.dt_us is None else round(source.dt_us),
+        binary=request.binary,
+        data_dir=request.data_dir,
+        limit=request.limit,
+        datasets=datasets,
+    )
+
+    if request.semantics != _ALL and source.semantics is not None:
+        network = SpikingNetwork.from_graph(source.graph, semantics=source.semantics, dt_us=source.dt_us)
+        with _progress(len(data)) as advance:
+            activity = measure(network, data.x, data.y, advance=advance)
+        return data, [Trial("as stated", source.semantics, activity.outcome, activity=activity)]
+    named = dict(PRESETS)
+    if source.semantics is not None and source.semantics not in named.values():
+        named = {"as stated": source.semantics, **named}
+    with _progress(len(data) * len(named)) as advance:
+        trials = [
+            try_semantics(
+                source.graph, semantics, data.x, data.y, name=name, dt_us=source.dt_us, advance=advance
+            )
+            for name, semantics in named.items()
+        ]
+    return data, trials
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[int], object]]:
+    """A bar on a terminal; else a line every few seconds. Both on stderr."""
+    if sys.stderr.isatty():
+        from tqdm import tqdm
+
+        with tqdm(total=total, unit=" samples", file=sys.stderr, dynamic_ncols=True) as bar:
+            yield bar.update
+        return
+    done, last = 0, time.monotonic()
+
+    def advance(number: int) -> None:
+        nonlocal done, last
+        done += number
+        if done >= total or time.monotonic() - last > 5:
+            last = time.monotonic()
+            click.echo(f"{done} of {total} samples done", err=True)
+
+    yield advance
