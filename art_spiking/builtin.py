@@ -141,4 +141,14 @@ def art_spiking_register_commands(register: Register) -> None:
         "art_spiking.cli.evaluation:evaluate_command",
         "Evaluate one model under a suite of attacks.",
     )
+    register(
+        "attack",
+        "art_spiking.cli.attacking:attack_command",
+        "Attack one model under one threat model, by default with AutoSpike.",
+    )
     register("pack", "art_spiking.packing:pack", "Turn a .nir file into a leaderboard submission.")
+    register(
+        "inspect",
+        "art_spiking.cli.inspecting:inspect_command",
+        "Show a model's layers, and what they do with data.",
+    )

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from art_spiking.graphs import GraphSpec
     from art_spiking.network import SpikingNetwork
     from art_spiking.records import Record
+    from art_spiking.registry import Catalogue
     from art_spiking.suites import Case
 
 _CASE_FAILED = 1
@@ -100,7 +101,6 @@ def evaluate_command(**options: Any) -> int:
 
 
 def _run(request: Request) -> list[Record]:
-    from art_spiking.datasets import load_data
     from art_spiking.evaluate import Providers, Splits, prepare
     from art_spiking.registry import catalogue, plugin_manager
     from art_spiking.suites import load_suite
@@ -121,17 +121,7 @@ def _run(request: Request) -> list[Record]:
     network, steps = load_network(request)
 
     def load(split: str, most: int | None) -> EventData:
-        limits = [limit for limit in (most, request.limit) if limit is not None]
-        return load_data(
-            request.data,
-            split,
-            steps=request.steps or steps,
-            dt_us=request.dt_us if network.dt_us is None else round(network.dt_us),
-            binary=request.binary,
-            data_dir=request.data_dir,
-            limit=min(limits, default=None),
-            datasets=datasets,
-        )
+        return load_split(request, split, most, network=network, steps=steps, datasets=datasets)
 
     splits = Splits(craft=load("train", suite.craft), test=load("test", suite.test))
     setting = prepare(
@@ -286,6 +276,31 @@ def _stated(graph: GraphSpec, key: str, asked: int | None) -> int | None:
         found=f"{key} = {value!r}",
         accepted="a whole number of 1 or more",
         remedy=f"give --{key.replace('_', '-')}",
+    )
+
+
+def load_split(
+    request: Request,
+    split: str,
+    most: int | None,
+    *,
+    network: SpikingNetwork,
+    steps: int | None,
+    datasets: Catalogue,
+) -> EventData:
+    """A split of the data that was asked for, binned as the network takes it; at most `most` samples."""
+    from art_spiking.datasets import load_data
+
+    limits = [limit for limit in (most, request.limit) if limit is not None]
+    return load_data(
+        request.data,
+        split,
+        steps=request.steps or steps,
+        dt_us=request.dt_us if network.dt_us is None else round(network.dt_us),
+        binary=request.binary,
+        data_dir=request.data_dir,
+        limit=min(limits, default=None),
+        datasets=datasets,
     )
 
 

@@ -1,0 +1,331 @@
+# SPDX-License-Identifier: MIT
+"""`art-spiking attack`: one attack on one model under one threat model, by default AutoSpike."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import io
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from art_spiking.cli.evaluation import (
+    Request,
+    check_writable,
+    classifier,
+    evaluate_command,
+    load_network,
+    load_split,
+)
+from art_spiking.cli.written import parse_parameters, parse_threat
+from art_spiking.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from art_spiking.attacks.auto import MemberOutcome
+    from art_spiking.evaluate import OnAdversarial, Setting
+    from art_spiking.records import Record
+    from art_spiking.registry import Catalogue, Entry
+    from art_spiking.suites import Case
+    from art_spiking.threats import ThreatModel
+
+_AUTO = "auto-spike"
+_ATTACK_FAILED = 1
+_GIVEN_ELSEWHERE = {"seed": "--seed", "threat": "--threat", "exhaustive": "--exhaustive"}
+_SHARED = ("model", "data", "data_dir", "dt_us", "steps", "semantics", "readout", "binary", "limit")
+_HEAD = ("member", "tried", "fooled", "alone", "forwards", "backwards", "seconds")
+
+ADVERSARIAL = "adversarial.npz"
+RESULT = "attack.json"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The attack and the threat model, as they were asked for on the command line."""
+
+    attack: str
+    threat: dict[str, Any]
+    parameters: dict[str, Any]
+    seed: int
+    craft: int
+
+
+@click.command(
+    "attack",
+    short_help="Attack one model under one threat model.",
+    params=[parameter for parameter in evaluate_command.params if parameter.name in _SHARED],
+)
+@click.option(
+    "--threat",
+    required=True,
+    metavar="TEXT",
+    help="What may be changed: KIND:key=value,... as in event-edits:max_edits=50,delete=false; "
+    "several joined by & all hold. See `art-spiking list threats`.",
+)
+@click.option("--auto", is_flag=True, help="Run AutoSpike, an ensemble without parameters (the default).")
+@click.option("--attack", metavar="NAME", help="Run this attack instead; see `art-spiking list attacks`.")
+@click.option("--parameters", metavar="TEXT", help="Of --attack: key=value,... as in queries=300.")
+@click.option("--exhaustive", is_flag=True, help="AutoSpike: let every member attack every sample.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    help="The same seed gives the same result.",
+)
+@click.option(
+    "--craft",
+    type=click.IntRange(min=1),
+    default=200,
+    show_default=True,
+    help="Train samples that a universal attack is fitted on.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help=f"Write {RESULT}, and {ADVERSARIAL} with the clean and the adversarial samples, into this folder.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the tables.")
+def attack_command(**options: Any) -> int:
+    """Attack MODEL under one threat model, and tell what is left of its accuracy.
+
+    MODEL is a .nir file, or a folder with graph.json and weights.safetensors. Prints the robust accuracy with
+    a 95 % interval, the accuracy under random changes of equal budget, what was changed, every reason to
+    doubt the number, and what each attack of the ensemble did.
+
+    \b
+    Example:
+      art-spiking attack cnn.nir --data nmnist --data-dir N-MNIST --dt-us 10000 --steps 31 \\
+        --semantics sinabs,spikes=one,v_min=-1 --threat event-edits:max_edits=50,delete=false \\
+        --auto --limit 100 --out attacked
+    """  # noqa: D301 (click reads \b)
+    from art_spiking.cli.output import table
+
+    request = Request(
+        **{name: options[name] for name in _SHARED},
+        suite="",
+        cases=(),
+        out=options["out"],
+        as_json=options["as_json"],
+    )
+    record, members = _run(request, _asked(options))
+    result = _result(record, members)
+    if request.out is not None:
+        from art_spiking.files import write_atomically
+
+        write_atomically(request.out / RESULT, json.dumps(result, allow_nan=False).encode())
+    if request.as_json:
+        click.echo(json.dumps(result, allow_nan=False))
+    else:
+        click.echo(table([record], width=min(100, max(80, shutil.get_terminal_size().columns))))
+        if members:
+            click.echo("\n" + member_table(members))
+    return _ATTACK_FAILED if record.status != "ok" else 0
+
+
+def member_table(members: Sequence[MemberOutcome]) -> str:
+    """What each member of the ensemble did, in the order in which they ran."""
+    from art_spiking.attacks.auto import VERSION
+
+    cells = [
+        (m.name, m.tried, m.fooled, "-" if m.alone is None else m.alone, m.forwards, m.backwards)
+        for m in members
+    ]
+    rows = [_HEAD, *((*map(str, row), f"{m.seconds:.1f}") for row, m in zip(cells, members, strict=True))]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
+    lines = [
+        "  ".join([row[0].ljust(widths[0]), *(t.rjust(w) for t, w in zip(row[1:], widths[1:], strict=True))])
+        for row in rows
+    ]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    if any(member.alone is not None for member in members):
+        note = "every member attacked every sample; alone: fooled by no other member"
+    else:
+        note = "each member attacked what those before it left; --exhaustive tells what each fools alone"
+    return "\n".join([f"AutoSpike, ensemble {VERSION}", *lines, note])
+
+
+def _asked(options: dict[str, Any]) -> Asked:
+    """The attack as asked for; what contradicts itself is told.
+
+    Raises:
+        InvalidInput: options that exclude each other, or text that does not parse.
+    """
+    name = options["attack"]
+    for option in ("auto", "exhaustive"):
+        if name is not None and options[option]:
+            raise InvalidInput(
+                f"--{option} belongs to AutoSpike, and --attack names another one",
+                asked=f"--attack {name} --{option}",
+                remedy=f"leave out --attack or --{option}",
+            )
+    if name is None and options["parameters"] is not None:
+        raise InvalidInput(
+            "AutoSpike has no parameters",
+            asked=f"--parameters {options['parameters']}",
+            remedy="leave them out, or name another attack with --attack",
+        )
+    parameters = parse_parameters("--parameters", options["parameters"] or "")
+    for given, instead in _GIVEN_ELSEWHERE.items():
+        if given in parameters:
+            raise InvalidInput(f"'{given}' is no parameter here", remedy=f"give {instead}")
+    return Asked(
+        attack=_AUTO if name is None else name,
+        threat=parse_threat(options["threat"]),
+        parameters={"exhaustive": options["exhaustive"]} if name is None else parameters,
+        seed=options["seed"],
+        craft=options["craft"],
+    )
+
+
+def _run(request: Request, asked: Asked) -> tuple[Record, tuple[MemberOutcome, ...]]:
+    """The record of the attack and, of an ensemble, what its members did."""
+    from art_spiking.attacks import AutoSpike
+    from art_spiking.evaluate import Providers, Splits, build_threat, evaluate_case, kinds_in, prepare
+    from art_spiking.registry import catalogue, plugin_manager
+
+    # What can be wrong cheaply is found first: names, then the folder, then the model, then the data.
+    manager = plugin_manager()
+    attacks, threats = catalogue("attacks", manager), catalogue("threats", manager)
+    datasets = catalogue("datasets", manager)
+    datasets[request.data]
+    for kind in kinds_in(asked.threat):
+        threats[kind]
+    built: list[Any] = []
+    entry = _remembering(attacks[asked.attack], built)
+    if request.out is not None:
+        check_writable(request.out)
+    network, steps = load_network(request)
+    load = functools.partial(load_split, request, network=network, steps=steps, datasets=datasets)
+    test = load("test", None)
+    estimator = classifier(network, test, request.readout)
+    threat = build_threat(asked.threat, threats, dt_us=test.grid.dt_us)
+    universal = _check_attack(entry, asked, estimator, threat, test.x[:1])
+    case = _case(asked, threat, universal=universal)
+    # An attack on single samples crafts nothing; every evaluation names both splits.
+    craft = load("train", asked.craft if universal else 1)
+    setting = prepare(
+        estimator,
+        Splits(craft=craft, test=test),
+        _suite(case),
+        name=request.model.stem,
+        providers=Providers(_with(attacks, entry), threats),
+        command=("art-spiking", *sys.argv[1:]),
+    )
+    built.clear()
+    click.echo(f"attacking {len(test.y)} samples with {asked.attack} ...", err=True)
+    record = evaluate_case(setting, case, on_adversarial=_keeper(request.out, setting))
+    return record, built[0].outcomes if built and isinstance(built[0], AutoSpike) else ()
+
+
+def _remembering(entry: Entry, built: list[Any]) -> Entry:
+    """The entry, whose factory also keeps what it builds: the host shows records, not attacks."""
+    factory = entry.load()
+
+    @functools.wraps(factory, updated=())
+    def build(*arguments: Any, **options: Any) -> Any:
+        attack = factory(*arguments, **options)
+        built.append(attack)
+        return attack
+
+    return dataclasses.replace(entry, target=build)
+
+
+def _with(attacks: Catalogue, entry: Entry) -> Catalogue:
+    return dataclasses.replace(attacks, entries={**attacks.entries, entry.name: entry})
+
+
+def _check_attack(entry: Entry, asked: Asked, estimator: Any, threat: ThreatModel, first: Any) -> bool:
+    """Builds the attack once before the work, so that what does not fit is told at once.
+
+    Returns:
+        Whether it fits one perturbation for all samples.
+
+    Raises:
+        InvalidInput: the attack does not take the parameters or the threat model, or the data does not.
+    """
+    import torch
+
+    from art_spiking.evaluate.parameters import check_parameters
+
+    check_parameters(asked.attack, entry.load(), asked.parameters)
+    threat.check_input(torch.from_numpy(first))
+    attack = entry.load()(estimator, threat, **asked.parameters, seed=asked.seed)
+    return bool(getattr(attack, "universal", False))
+
+
+def _case(asked: Asked, threat: ThreatModel, *, universal: bool) -> Case:
+    from art_spiking.suites import Case, Control
+
+    control = _control_of(threat, universal=universal)
+    return Case(
+        name=asked.attack,
+        attack=asked.attack,
+        threat=asked.threat,
+        parameters=asked.parameters,
+        seed=asked.seed,
+        control=None if control is None else Control(attack=control),
+    )
+
+
+def _control_of(threat: ThreatModel, *, universal: bool) -> str | None:
+    """The random attack of the same form, at equal budget; None where there is none."""
+    from art_spiking.attacks.edit_space import members_of
+    from art_spiking.threats import EventThreat, PatchRegion, Retiming
+
+    if isinstance(threat, Retiming):
+        return "random-retiming"
+    if not isinstance(threat, EventThreat):
+        return None
+    if not universal:
+        return "random-events"
+    patch = any(isinstance(member, PatchRegion) for member in members_of(threat))
+    return "random-patch" if patch else "random-universal"
+
+
+def _suite(case: Case) -> Any:
+    from art_spiking.suites import Suite
+
+    return Suite(name="one-attack", version=1, cases=(case,))
+
+
+def _keeper(out: Path | None, setting: Setting) -> OnAdversarial | None:
+    """What writes the samples of a valid result; None without a folder."""
+    if out is None:
+        return None
+
+    def keep(record: Record, x: Any, x_adv: Any) -> None:
+        import numpy as np
+
+        from art_spiking.files import write_atomically
+
+        stream = io.BytesIO()
+        np.savez_compressed(
+            stream,
+            x=x,
+            x_adv=x_adv,
+            labels=np.array(record.labels, np.int64),
+            clean=np.array(record.clean, np.int64),
+            adversarial=np.array(record.adversarial, np.int64),
+            dt_us=np.int64(setting.splits.test.grid.dt_us),
+        )
+        write_atomically(out / ADVERSARIAL, stream.getvalue())
+
+    return keep
+
+
+def _result(record: Record, members: Sequence[MemberOutcome]) -> dict[str, Any]:
+    """What --json prints: the evaluation of one case, and what the members of an ensemble did."""
+    from art_spiking.attacks.auto import VERSION
+    from art_spiking.cli.output import summary
+
+    ensemble = None
+    if members:
+        ensemble = {"version": VERSION, "members": [dataclasses.asdict(member) for member in members]}
+    return {**summary([record]), "ensemble": ensemble}
