@@ -7,7 +7,7 @@ import dataclasses
 import itertools
 import warnings
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from art_spiking.errors import InvalidInput, InvalidModel
 from art_spiking.frameworks.adapters import FrameworkAdapter, Inexpressible, Layout, NeuronPlan
 from art_spiking.frameworks.chains import TracedLayer, follow
 from art_spiking.frameworks.lookup import FrameworkWarning
+from art_spiking.frameworks.proofs import prove_output, prove_potentials, prove_spikes
 from art_spiking.frameworks.running import FrameworkNetwork
 from art_spiking.frameworks.translation import merged_axes, node_of
 from art_spiking.graphs import GraphSpec, NodeSpec
@@ -36,6 +37,7 @@ def compile_network(
     probe: Tensor | NDArray[Any],
     layout: Layout | None = None,
     dt_us: float = 1000.0,
+    output: Literal["spikes", "membrane"] = "spikes",
 ) -> SpikingNetwork | FrameworkNetwork:
     """Returns a fused network with the model's weights, if it puts out the same spikes on the probes.
 
@@ -53,6 +55,10 @@ def compile_network(
         layout: As in `FrameworkNetwork`.
         dt_us: Length of a step in µs, by which the time constants of the graph are written. The frameworks
             know decays per step alone: the spikes do not depend on it.
+        output: What is read of the last layer. "membrane" makes neurons that never reset there (in snnTorch
+            reset_mechanism="none") a leaky integrator, LI or CubaLI: the network puts out its potentials and
+            no spikes of it, for the readouts of the membrane. The model must return these potentials, beside
+            the spikes or alone; they are compared up to a relative 1e-5, since sums may be rounded otherwise.
 
     Returns:
         A SpikingNetwork with the surrogate of the model's neurons, or, where there is none, the
@@ -60,7 +66,7 @@ def compile_network(
 
     Raises:
         InvalidModel: No framework recognises the model, or it does not run on the probes.
-        InvalidInput: The probes do not fit.
+        InvalidInput: The probes do not fit, or there is no such output.
 
     Warns:
         NotCompiled: What keeps it from being a SpikingNetwork.
@@ -75,13 +81,19 @@ def compile_network(
             found=tuple(probe.shape) if isinstance(probe, Tensor) else type(probe).__name__,
             accepted="recordings (N, T, C, H, W) or (N, T, F), one or more",
         )
+    if output not in ("spikes", "membrane"):
+        raise InvalidInput("no such output", asked=repr(output), accepted="spikes, membrane")
     stepwise = FrameworkNetwork(model, framework, layout=layout)
     training = {module: module.training for module in model.modules()}
     model.eval()
     try:
         with torch.no_grad():
-            network, remarks = _fused(stepwise, probe, dt_us)
-            _prove(network, stepwise, probe)
+            network, remarks = _fused(stepwise, probe, dt_us, integrates=output == "membrane")
+            prove_spikes(network, stepwise, probe)
+            if output == "membrane":
+                prove_potentials(network, stepwise, probe)
+            else:
+                prove_output(network, stepwise, probe)
     except Inexpressible as error:
         warnings.warn(
             f"the model is not compiled and runs stepwise by {stepwise.adapter.name}: {error}",
@@ -106,8 +118,16 @@ def compile_network(
     return network.with_surrogate(surrogate)
 
 
-def _fused(stepwise: FrameworkNetwork, probe: Tensor, dt_us: float) -> tuple[SpikingNetwork, list[str]]:
+def _fused(
+    stepwise: FrameworkNetwork, probe: Tensor, dt_us: float, *, integrates: bool
+) -> tuple[SpikingNetwork, list[str]]:
     """The network of the model's chain, and the plans' remarks on its gradient.
+
+    Args:
+        stepwise: The model.
+        probe: As in `compile_network`.
+        dt_us: Likewise.
+        integrates: Whether the last layer becomes a leaky integrator, which has no semantics of its own.
 
     Raises:
         Inexpressible: There is none.
@@ -131,7 +151,12 @@ def _fused(stepwise: FrameworkNetwork, probe: Tensor, dt_us: float) -> tuple[Spi
         if node is not None:
             nodes[layer.name] = node
         sums_by_power = sums_by_power or isinstance(layer.module, nn.LPPool2d)
-    semantics = _common({name: plan.semantics for name, plan in plans.items()})
+    fired = dict(plans)
+    if integrates:
+        last = layers[-1].name
+        nodes[last] = _integrator(last, plans)
+        fired.pop(last)
+    semantics = _common({name: plan.semantics for name, plan in (fired or plans).items()})
     chosen = dataclasses.replace(semantics, pool_gradient="lp" if sums_by_power else "average")
     nodes[_free(nodes, "output")] = NodeSpec("Output", {"shape": layers[-1].output})
     edges = list(itertools.pairwise(nodes))
@@ -165,6 +190,23 @@ def _node(
     return plans[layer.name].node
 
 
+def _integrator(name: str, plans: dict[str, NeuronPlan]) -> NodeSpec:
+    """The node of the model's last layer, if that never resets, without its spikes.
+
+    Raises:
+        Inexpressible: It is no layer of neurons, it resets, or its spikes come back to it.
+    """
+    plan = plans.get(name)
+    if plan is None:
+        raise Inexpressible(f"the model's last layer, '{name}', holds no neurons whose potential is read")
+    if plan.semantics.reset != "none" or plan.feedback is not None:
+        why = "resets" if plan.feedback is None else "is given its own spikes"
+        raise Inexpressible(f"layer '{name}' {why}, so that its potential is not that of an integrator")
+    kind = {"IF": "I", "LIF": "LI", "CubaLIF": "CubaLI"}[plan.node.type]
+    kept = {key: value for key, value in plan.node.arrays.items() if key not in ("v_threshold", "v_reset")}
+    return NodeSpec(kind, {}, kept)
+
+
 def _common(semantics: dict[str, NeuronSemantics]) -> NeuronSemantics:
     """The semantics of all neurons.
 
@@ -190,38 +232,3 @@ def _common(semantics: dict[str, NeuronSemantics]) -> NeuronSemantics:
 def _free(taken: Collection[str], name: str) -> str:
     """A name that is not taken, the given one if possible."""
     return next(one for one in (name, *(f"{name}-{k}" for k in range(2, len(taken) + 3))) if one not in taken)
-
-
-def _prove(network: SpikingNetwork, stepwise: FrameworkNetwork, probe: Tensor) -> None:
-    """Compares the two networks on the probes.
-
-    Raises:
-        Inexpressible: A layer's spikes differ, or it has none; the first one is named.
-    """
-    own = stepwise.activity(probe)
-    fused = network.activity(probe)
-    for name, theirs in own.items():
-        ours = fused.get(name)
-        if ours is None or ours.shape != theirs.shape:
-            found = "nothing" if ours is None else tuple(ours.shape)
-            raise Inexpressible(f"layer '{name}' puts out {tuple(theirs.shape)}, the fused network {found}")
-        differs = ours != theirs
-        if bool(differs.any()):
-            sample, step = (int(k) for k in differs.nonzero()[0][:2])
-            raise Inexpressible(
-                f"layer '{name}' differs in {int(differs.sum())} of {differs.numel()} spikes on the probes, "
-                f"first at sample {sample}, step {step}"
-            )
-        if not bool(theirs.any()):
-            raise Inexpressible(
-                f"layer '{name}' stays silent on the probes, which proves nothing of the layers after it; "
-                "pass a probe on which it fires"
-            )
-    output, ours = stepwise(probe), network(probe)
-    if output.shape != ours.shape and output.dim() == 2:
-        ours = ours.sum(dim=1)  # the model counts the spikes itself
-    if output.shape != ours.shape or not bool((output == ours).all()):
-        raise Inexpressible(
-            "the model's output is not the spikes of its last layer, nor their sum over time: "
-            f"{tuple(output.shape)}, where the fused network puts out {tuple(network(probe).shape)}"
-        )
