@@ -111,6 +111,11 @@ def art_spiking_register_suites(register: Register) -> None:
         "Edits, universal perturbations and patches with their random controls, in minutes.",
     )
     register(
+        "events-v1",
+        "art_spiking.suites:events-v1.toml",
+        "AutoSpike at 5 to 100 inserted and deleted events, and at 50 inserted ones.",
+    )
+    register(
         "timing-v1",
         "art_spiking.suites:timing-v1.toml",
         "Events move in time alone: largest shifts in ms, and numbers of moves.",

@@ -7,8 +7,10 @@ import spiking_stand_ins
 import torch
 
 from art_spiking.attacks import AutoSpike, EventGradientAttack
+from art_spiking.attacks.auto import VERSION
 from art_spiking.errors import InvalidInput
 from art_spiking.estimators import SpikingClassifier
+from art_spiking.surrogates import Atan
 from art_spiking.threats import EventEdits, PatchRegion, Retiming
 
 SHAPE = (12, 2, 10, 10)
@@ -102,6 +104,44 @@ def test_misclassified_samples_stay_as_they_are():
     attack = AutoSpike(model, EventEdits(40))
     np.testing.assert_array_equal(attack.generate(X, np.ones(8, np.int64)), X)
     assert [outcome.tried for outcome in attack.outcomes] == [0] * 4
+
+
+def test_the_ensembles_are_frozen():
+    """Suites name AutoSpike alone: a change of a member is a new VERSION, and one of every such suite."""
+    said = {
+        "narrow": Atan(3.0, through_reset=True),
+        "no reset path": Atan(2.0),
+        "wide": Atan(1.0, through_reset=True),
+    }
+    found = {}
+    for threat in (EventEdits(4), Retiming(1)):
+        for name, member in AutoSpike(samples.weak(CORNER, BAR), threat).members():
+            left_out = {
+                "threat",
+                "verbose",
+                "summary_writer",
+                "tensor_board",
+                "targeted",
+                "seed",
+                "batch_size",
+            }
+            options = {key: getattr(member, key) for key in member.attack_params if key not in left_out}
+            found[name] = type(member).__name__, options
+    gradient = {"steps": 30, "objective": "soft-gap", "fewest": False}
+    retiming = {"steps": 30, "objective": "soft-gap"}
+    assert found == {
+        "gradient, narrow": ("EventGradientAttack", {**gradient, "surrogate": said["narrow"]}),
+        "gradient, no reset path": ("EventGradientAttack", {**gradient, "surrogate": said["no reset path"]}),
+        "gradient, wide, hard gap": (
+            "EventGradientAttack",
+            {**gradient, "surrogate": said["wide"], "objective": "gap"},
+        ),
+        "square": ("EventSquare", {"queries": 1000}),
+        "retiming, wide": ("SpikeRetiming", {**retiming, "surrogate": said["wide"]}),
+        "retiming, narrow": ("SpikeRetiming", {**retiming, "surrogate": said["narrow"]}),
+        "retiming, no reset path": ("SpikeRetiming", {**retiming, "surrogate": said["no reset path"]}),
+    }
+    assert VERSION == 1
 
 
 @pytest.mark.parametrize("threat", [PatchRegion(0.1), "edits"])

@@ -442,7 +442,7 @@ def test_a_full_disk_is_one_error(capsys, installed, model, suite, tmp_path, mon
     [
         (["absent.nir", "--data", "noise"], 2, "error: no such model; asked: absent.nir"),
         (["MODEL", "--data", "nmist"], 2, "did you mean nmnist?"),
-        (["MODEL", "--data", "noise", "--suite", "events-quik"], 2, "did you mean events-quick?"),
+        (["MODEL", "--data", "noise", "--suite", "events-quik"], 2, "did you mean events-quick"),
         (["MODEL", "--data", "noise", "--suite", "SUITE", "--cases", "flop"], 2, "did you mean flip?"),
         (["MODEL", "--data", "noise", "--suite", "SUITE", "--readout", "spike-mean"], 2, "unknown readout"),
         (["MODEL", "--data", "noise", "--semantics", "sinabs"], 2, "states its own semantics"),

@@ -26,6 +26,7 @@ control = { attack = "random-events" }
 
 FROZEN = {
     "events-quick": (1, "sha256:7bed85eae0709658d1ce0e574696bf78a72b118f432b117d1f74921018007a3b"),
+    "events-v1": (1, "sha256:30499ee1418b79a952ca41399fa74c0d3476198aca07def25d985cec25144e7d"),
     "timing-v1": (1, "sha256:1690189061c9af0c574da258f9a5d6cc393c4940f8c59c0e84c111381a9aaab4"),
     "blackbox-v1": (1, "sha256:b536f93c7333da5871cac9b4f89aab218af795a5174e1e763d93dbf30f4e839a"),
 }
@@ -78,6 +79,14 @@ def test_events_quick_holds_the_published_budgets():
         ("adversarial-patch", 0.05),
     ]
     assert all(case.threat["delete"] is False for case in cases if case.attack == "universal-perturbation")
+
+
+def test_events_v1_holds_the_published_budgets():
+    cases = load_suite("events-v1").cases
+    budgets = [(case.threat["max_edits"], case.threat["delete"]) for case in cases]
+    assert budgets == [(5, True), (10, True), (25, True), (50, True), (100, True), (50, False)]
+    assert all(case.attack == "auto-spike" and case.threat["insert"] for case in cases)
+    assert load_suite("events-v1").test == 100
 
 
 def test_a_suite_is_read_with_its_defaults():
