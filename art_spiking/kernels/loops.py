@@ -18,6 +18,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from art_spiking.compiling import compiled
+
 F = TypeVar("F", bound=Callable[..., Any])
 Array = NDArray[Any]
 
@@ -38,23 +40,15 @@ def tile_width(steps: int, features: int, item_bytes: int) -> int:
     return max(1, min(features, max(128, min(4096, fitting // 16 * 16))))
 
 
-def _compiled(function: F) -> F:
-    try:
-        compiled: F = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
-    except RuntimeError:  # no folder for the cache can be written
-        compiled = numba.njit(nogil=True, error_model="numpy")(function)
-    return compiled
-
-
 def _inlined(function: F) -> F:
-    compiled: F = numba.njit(inline="always", error_model="numpy")(function)
-    return compiled
+    made: F = numba.njit(inline="always", error_model="numpy")(function)
+    return made
 
 
 def _row_loop(function: F) -> F:
     """A function of its own: in a longer one the compiler cannot tell rows apart, and makes no vectors."""
-    compiled: F = numba.njit(nogil=True, error_model="numpy")(function)
-    return compiled
+    made: F = numba.njit(nogil=True, error_model="numpy")(function)
+    return made
 
 
 @_inlined
@@ -74,6 +68,27 @@ def _drop(rows: Array, reset: int) -> None:
         rows[8] = rows[6]
     elif reset == SUBTRACT_LATER:
         rows[9] = rows[6]
+
+
+@_inlined
+def _start(
+    tile: int,
+    features: int,
+    width: int,
+    parameters: tuple[Array, ...],
+    reset: int,
+    rows: Array,
+    state: Array,
+) -> tuple[int, int, int]:
+    """A tile's sample, first feature and number of features; its parameters to rows, its state to zeros."""
+    blocks = (features + width - 1) // width
+    sample, first = tile // blocks, tile % blocks * width
+    n = min(width, features - first)
+    for k, parameter in enumerate(parameters):
+        _spread(parameter, first, n, rows[k])
+    _drop(rows, reset)
+    state[:] = 0
+    return sample, first, n
 
 
 @_row_loop
@@ -229,7 +244,7 @@ def _surrogate(
             h[j] = a * e / ((one + e) * (one + e))
 
 
-@_compiled
+@compiled
 def forward(
     x: Array,
     spikes: Array,
@@ -254,17 +269,11 @@ def forward(
     reset = flags[3]
     start, stop, width = span
     steps, features = x.shape[1], x.shape[2]
-    blocks = (features + width - 1) // width
     rows = np.empty((10, width), x.dtype)
     state = np.empty((3, width), x.dtype)
     spare = np.empty((3, width), x.dtype)
     for tile in range(start, stop):
-        sample, first = tile // blocks, tile % blocks * width
-        n = min(width, features - first)
-        for k, parameter in enumerate(parameters):
-            _spread(parameter, first, n, rows[k])
-        _drop(rows, reset)
-        state[:] = 0
+        sample, first, n = _start(tile, features, width, parameters, reset, rows, state)
         for t in range(steps):
             x_row = x[sample, t, first : first + n]
             u = potentials[sample, t, first : first + n] if potentials.size else spare[0]
@@ -272,7 +281,7 @@ def forward(
             _advance(x_row, state, rows, n, numbers[0], flags, u, fired, spare[2])
 
 
-@_compiled
+@compiled
 def backward(
     x: Array,
     by_spikes: Array,
@@ -296,18 +305,11 @@ def backward(
     synapse, several, _, reset, through, code = flags
     start, stop, width = span
     steps, features = x.shape[1], x.shape[2]
-    blocks = (features + width - 1) // width
     rows = np.empty((10, width), x.dtype)
     state = np.empty((3, width), x.dtype)
     spare = np.empty((6, width), x.dtype)
-    carried, by_current, h, by_fired, leaked, silent = (
-        spare[0],
-        spare[1],
-        spare[2],
-        spare[3],
-        spare[4],
-        spare[5],
-    )
+    carried, by_current, h = spare[0], spare[1], spare[2]
+    by_fired, leaked, silent = spare[3], spare[4], spare[5]
     keeps_counts = several or reset == BLANK_LATER
     u = np.empty((steps, width), x.dtype)
     counts = np.empty((steps if keeps_counts else 1, width), x.dtype)
@@ -316,21 +318,10 @@ def backward(
     hard = reset == VALUE
     plain = not through and not keeps_counts and by_potentials.size == 0
     for tile in range(start, stop):
-        sample, first = tile // blocks, tile % blocks * width
-        n = min(width, features - first)
-        for k, parameter in enumerate(parameters):
-            _spread(parameter, first, n, rows[k])
-        _drop(rows, reset)
-        state[:] = 0
+        sample, first, n = _start(tile, features, width, parameters, reset, rows, state)
         spare[:] = 0
-        decay, gain, syn_decay, syn_gain, threshold, least = (
-            rows[0],
-            rows[1],
-            rows[4],
-            rows[5],
-            rows[6],
-            rows[7],
-        )
+        decay, gain, threshold, least = rows[0], rows[1], rows[6], rows[7]
+        syn_decay, syn_gain = rows[4], rows[5]
         for t in range(steps):
             count = counts[t if keeps_counts else 0]
             candidate = candidates[t if reset == BLANK_LATER else 0]
