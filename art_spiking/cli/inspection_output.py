@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from art_spiking.receptive_fields import Field
     from art_spiking.semantics import NeuronSemantics
 
-_LONGEST_NAME = 20
+_LONGEST_NAME, _SHORTEST_NAME = 20, 7
+_NARROWEST = 12  # what is left to the names in the last column, though the table gets too wide
 _NOTES = {
     "field": "field: pixels of the input that a value is computed from; all behind a full connection.",
     "mult-adds": "mult-adds: dense multiply-adds in one time step.",
@@ -147,13 +148,24 @@ def _heading(found: Inspection, width: int) -> str:
 
 
 def _layer_table(graph: GraphReport, width: int) -> str:
+    """The layers, with names as long as the width allows."""
+    names = max((len(layer.name) for layer in graph.layers), default=0)
+    for longest in range(min(names, _LONGEST_NAME), _SHORTEST_NAME, -1):
+        text = _layers(graph, width, longest)
+        if all(len(line) <= width for line in text.splitlines()):
+            return text
+    return _layers(graph, width, _SHORTEST_NAME)
+
+
+def _layers(graph: GraphReport, width: int, longest: int) -> str:
     head = ["layer", "type", "shape", "parameters", "tau µs", "decay", "threshold", "field", "mult-adds"]
-    rows = [_layer_row(layer) for layer in graph.layers]
+    rows = [[_name(layer.name, longest), *_layer_row(layer)] for layer in graph.layers]
     rows.append(["total", "", "", f"{graph.parameters:,}", "", "", "", "", f"{graph.multiply_adds:,}"])
     if not graph.is_chain:
         head.append("from")
         for row, layer in zip(rows, graph.layers, strict=False):
-            names = [f"{_name(k)}*" if k in layer.late_inputs else _name(k) for k in layer.inputs]
+            late = layer.late_inputs
+            names = [f"{_name(k, longest)}{'*' if k in late else ''}" for k in layer.inputs]
             row.append(", ".join(names))
         rows[-1].append("")
     # A column that no layer has anything in is left out.
@@ -167,7 +179,6 @@ def _layer_row(layer: LayerReport) -> list[str]:
     if "delay" in layer.times_us:
         times = f"delay {_range(layer.times_us['delay'])}"
     return [
-        _name(layer.name),
         layer.type,
         _product(layer.output_shape),
         f"{layer.parameters:,}" if layer.parameters else "-",
@@ -233,8 +244,9 @@ def _grid(rows: Sequence[Sequence[str]], width: int, *, left: Sequence[str]) -> 
     """Rows under a head, numbers to the right, then notes; a last column that is too wide is wrapped."""
     head = rows[0]
     widths = [max(len(row[k]) for row in rows) for k in range(len(head))]
-    before = sum(widths[:-1]) + 2 * (len(head) - 1)
-    widths[-1] = max(len(head[-1]), min(widths[-1], width - before))
+    if head[-1] == "from":
+        before = sum(widths[:-1]) + 2 * (len(head) - 1)
+        widths[-1] = max(_NARROWEST, min(widths[-1], width - before))
     lines = []
     for number, row in enumerate(rows):
         last = textwrap.wrap(row[-1], widths[-1], break_long_words=False, break_on_hyphens=False) or [""]
@@ -252,12 +264,10 @@ def _grid(rows: Sequence[Sequence[str]], width: int, *, left: Sequence[str]) -> 
     return "\n".join([*lines, "", textwrap.fill(note, width, break_on_hyphens=False)])
 
 
-def _name(name: str) -> str:
+def _name(name: str, longest: int = _LONGEST_NAME) -> str:
     """A name that fits; of a longer one the ends."""
-    if len(name) <= _LONGEST_NAME:
-        return name
-    half = (_LONGEST_NAME - 1) // 2
-    return f"{name[:half]}…{name[-half:]}"
+    half = (longest - 1) // 2
+    return name if len(name) <= longest else f"{name[:half]}…{name[-half:]}"
 
 
 def _range(value: Range | None) -> str:
