@@ -74,6 +74,9 @@ class AutoSpike(EventAttack[ThreatModel]):
     under three spike derivatives and two objectives, then `EventSquare`; for retiming: three derivatives.
     Samples that are fooled leave. What differs: budgets in events, and no attack with random restarts.
 
+    What a member finds for a sample does not depend on the samples beside it, as long as the model's logits
+    do not; so on no sample is AutoSpike weaker than any member alone.
+
     Attributes:
         outcomes: what each member did in the last `generate`; empty before.
     """
