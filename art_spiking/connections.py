@@ -95,5 +95,5 @@ def _with_ones(node: NodeSpec) -> FrameLayer:
     """The layer with the node's connections, each of weight one."""
     if node.type in ("SumPool2d", "AvgPool2d"):
         return Pooling(NodeSpec("SumPool2d", node.attributes), "average")
-    arrays = {key: np.full_like(array, key != "bias") for key, array in node.arrays.items()}
+    arrays = {key: np.ones_like(array) for key, array in node.arrays.items()}  # a bias has no gradient
     return FRAME_LAYERS[node.type](NodeSpec(node.type, node.attributes, arrays))

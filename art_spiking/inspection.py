@@ -215,7 +215,7 @@ def measure(
     """Runs the network on labelled samples and counts what every layer does.
 
     Args:
-        network: Any network with neurons.
+        network: Any network with neurons, on the CPU.
         x: Spike tensors (N, T, *input_shape).
         y: Labels (N,).
         advance: Called with the number of samples that were done, from time to time.

@@ -86,3 +86,11 @@ def test_what_is_no_event_has_no_connections():
     edges = [*chained(["in", "wait", "full", "last", "out"]), ("wait", "again"), ("again", "wait")]
     nodes |= {"again": delay, "out": NodeSpec("Output", {"shape": (2,)})}
     assert connections(GraphSpec(nodes, tuple(edges))) == {"full": None}
+
+
+def test_two_ways_to_a_layer_are_twice_the_connections():
+    scale = NodeSpec("Scale", {}, {"scale": ones(3)})
+    nodes = {"in": NodeSpec("Input", {"shape": (3,)}), "a": scale, "b": scale, "full": linear(4, 3)}
+    nodes |= {"last": fire(), "out": NodeSpec("Output", {"shape": (4,)})}
+    edges = (("in", "a"), ("in", "b"), ("a", "full"), ("b", "full"), ("full", "last"), ("last", "out"))
+    assert connections(GraphSpec(nodes, edges))["full"]["in"].tolist() == [8.0] * 3

@@ -191,6 +191,24 @@ def test_what_the_model_states_stands_beside_the_presets(tmp_path, installed, ca
     trials = json.loads(capsys.readouterr().out)["trials"]
     assert [trial["name"] for trial in trials] == ["as stated", *PRESETS]
     assert trials[0]["semantics"] == own.to_dict()
+    assert [trial["is_stated"] for trial in trials] == [True] + [False] * len(PRESETS)
+
+
+def test_the_preset_that_the_model_states_is_marked(tmp_path, installed, capsys):
+    write_model(StoredModel(constant(), PRESETS["norse"], 1000, 4), tmp_path / "own")
+    assert inspect(tmp_path / "own", "--data", "corner", "--semantics", "all", "--counts") == 0
+    out = capsys.readouterr().out
+    assert "norse (as stated)  0.50" in out
+    assert out.count("as stated") == 1
+    assert "4 steps of 1000 µs, event counts" in out
+
+
+def test_a_terminal_sees_a_bar(model, installed, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert inspect(model, *DATA) == 0
+    captured = capsys.readouterr()
+    assert "6/6" in captured.err
+    assert "accuracy   0.50" in captured.out
 
 
 @pytest.mark.parametrize(

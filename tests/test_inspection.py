@@ -135,7 +135,7 @@ def test_the_output_may_be_potentials():
 @pytest.mark.parametrize(
     ("x", "y"),
     [
-        (np.zeros((0, 4, 2, 3, 3)), [0]),
+        (np.zeros((0, 4, 2, 3, 3)), []),
         (np.zeros((1, 4, 2, 3, 4)), [0]),
         (np.zeros((2, 4, 2, 3, 3)), [0]),
         (np.zeros((1, 4, 2, 3, 3)), [3]),
@@ -143,7 +143,7 @@ def test_the_output_may_be_potentials():
 )
 def test_samples_that_do_not_fit(x, y):
     with pytest.raises(InvalidInput, match="network"):
-        measure(SpikingNetwork.from_graph(constant()), x.astype(np.float32), np.array(y))
+        measure(SpikingNetwork.from_graph(constant()), x.astype(np.float32), np.array(y, np.int64))
 
 
 def test_a_semantics_that_cannot_be_run_says_why():

@@ -57,6 +57,8 @@ def test_a_product_along_one_axis_of_an_image_has_no_field():
 def test_where_branches_meet_the_field_spans_both():
     wide, high = conv(values(1, 1, 1, 5), padding=(0, 2)), conv(values(1, 1, 3, 1), padding=(1, 0))
     assert receptive_fields(meeting(wide=wide, high=high))["sum"] == (3, 5)
+    around = {"same": conv(values(1, 1, 3, 3), padding="same"), "one": conv(values(1, 1, 3, 3), padding=1)}
+    assert receptive_fields(meeting(**around))["sum"] == (3, 3)
     assert not report(meeting(wide=wide, high=high)).is_chain
 
 

@@ -221,6 +221,7 @@ def _check_stated(request: Request, source: Source) -> None:
 
 def _tried(request: Request, source: Source, datasets: Catalogue) -> tuple[EventData, list[Trial]]:
     """The data, and what the model does with it under the semantics, or under each."""
+    from art_spiking.cli.inspection_output import AS_STATED
     from art_spiking.datasets import load_data
     from art_spiking.inspection import Trial, measure, try_semantics
     from art_spiking.network import SpikingNetwork
@@ -241,10 +242,10 @@ def _tried(request: Request, source: Source, datasets: Catalogue) -> tuple[Event
         network = SpikingNetwork.from_graph(source.graph, semantics=source.semantics, dt_us=source.dt_us)
         with _progress(len(data)) as advance:
             activity = measure(network, data.x, data.y, advance=advance)
-        return data, [Trial("as stated", source.semantics, activity.outcome, activity=activity)]
+        return data, [Trial(AS_STATED, source.semantics, activity.outcome, activity=activity)]
     named = dict(PRESETS)
     if source.semantics is not None and source.semantics not in named.values():
-        named = {"as stated": source.semantics, **named}
+        named = {AS_STATED: source.semantics, **named}
     with _progress(len(data) * len(named)) as advance:
         trials = [
             try_semantics(

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from art_spiking.receptive_fields import Field
     from art_spiking.semantics import NeuronSemantics
 
+AS_STATED = "as stated"
+"""The name of what a model states, where that is no preset."""
 _LONGEST_NAME, _SHORTEST_NAME = 20, 7
 _NARROWEST = 12  # what is left to the names in the last column, though the table gets too wide
 _NOTES = {
@@ -79,7 +81,7 @@ def tables(found: Inspection, *, width: int = 80) -> str:
             f"{found.data['steps']} steps of {found.data['dt_us']} µs, {frames}"
         ]
         if found.trials[0].activity is None:
-            blocks += ["\n".join(lines), _trial_table(found.trials, width)]
+            blocks += ["\n".join(lines), _trial_table(found, width)]
         else:
             outcome = found.trials[0].outcome
             lines.append(f"accuracy   {_share(outcome)}")
@@ -91,7 +93,7 @@ def tables(found: Inspection, *, width: int = 80) -> str:
 def summary(found: Inspection) -> dict[str, Any]:
     """All as plain data; what is not stated, not defined or not measured is null."""
     graph = found.graph
-    trials = [_trial_dict(trial) for trial in found.trials]
+    trials = [_trial_dict(trial, found.semantics) for trial in found.trials]
     activity = found.trials[0].activity if found.trials else None
     layers = [
         {
@@ -217,23 +219,26 @@ def _layer_spikes(found: Inspection) -> float:
     return sum(value for name, value in spikes.items() if name != found.graph.input_name)
 
 
-def _trial_table(trials: Sequence[Trial], width: int) -> str:
+def _trial_table(found: Inspection, width: int) -> str:
     rows = [["semantics", "accuracy [95 %]", "output spikes"]]
-    rows += [[trial.name, _share(trial.outcome), _spikes(trial.outcome)] for trial in trials]
-    text = _grid(rows, width, left=("semantics",))
+    for trial in found.trials:
+        own = trial.semantics == found.semantics and trial.name != AS_STATED
+        name = f"{trial.name} ({AS_STATED})" if own else trial.name
+        rows.append([name, _share(trial.outcome), _spikes(trial.outcome)])
     problems = [
         textwrap.fill(f"{trial.name}: {trial.problem}", width, subsequent_indent="  ", break_on_hyphens=False)
-        for trial in trials
+        for trial in found.trials
         if trial.problem is not None
     ]
-    return "\n\n".join([text, *problems])
+    return "\n\n".join([_grid(rows, width, left=("semantics",)), *problems])
 
 
-def _trial_dict(trial: Trial) -> dict[str, Any]:
+def _trial_dict(trial: Trial, stated: NeuronSemantics | None) -> dict[str, Any]:
     outcome = trial.outcome
     return {
         "name": trial.name,
         "semantics": trial.semantics.to_dict(),
+        "is_stated": trial.semantics == stated,
         "accuracy": None if outcome is None else _share_dict(outcome.accuracy),
         "output_spikes": None if outcome is None else outcome.output_spikes,
         "problem": trial.problem,
