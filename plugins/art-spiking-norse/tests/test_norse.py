@@ -170,3 +170,13 @@ def test_what_is_not_compiled_says_why(make, reason):
         network = compile_network(make(), probe=PROBE)
     assert isinstance(network, FrameworkNetwork)
     assert torch.isfinite(network(PROBE)).all()
+
+
+def test_an_integrator_at_the_end_runs_stepwise():
+    net = stepped(box)
+    net[5] = norse.LICell()
+    with pytest.warns(NotCompiled, match="layer '5' is LICell, a layer that graphs do not have"):
+        network = compile_network(net, probe=PROBE, output="membrane")
+    potentials = network(PROBE)
+    assert potentials.shape == (8, 5, 3)
+    assert not torch.equal(potentials, potentials.round())

@@ -222,3 +222,13 @@ def test_what_is_not_compiled_says_why(make, reason):
         network = compile_network(make(), probe=PROBE)
     assert isinstance(network, FrameworkNetwork)
     assert torch.isfinite(network(PROBE)).all()
+
+
+def test_an_integrator_at_the_end_runs_stepwise():
+    net = unsqueezed(tau_mem=5.0)
+    net[4] = layers.ExpLeak(tau_mem=5.0)
+    with pytest.warns(NotCompiled, match="layer '4' is ExpLeak, a layer that graphs do not have"):
+        network = compile_network(net, probe=PROBE, output="membrane")
+    potentials = network(PROBE)
+    assert potentials.shape == (8, 5, 3)
+    assert not torch.equal(potentials, potentials.round())
