@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import cast
 
@@ -44,8 +44,11 @@ def connections(graph: GraphSpec) -> dict[str, Connections | None]:
         in at every cell and step, and the operations are the layer's dense multiply-adds.
     """
     shapes = graph.shapes()
+    inputs: dict[str, list[str]] = {name: [] for name in graph.nodes}
+    for a, b in graph.edges:
+        inputs[b].append(a)
     return {
-        name: _from_sources(graph, name, shapes)
+        name: _from_sources(graph, name, inputs, shapes)
         for name in graph.order()
         if graph.nodes[name].type in WEIGHTED
     }
@@ -56,9 +59,11 @@ def inputs_of(graph: GraphSpec, name: str) -> tuple[str, ...]:
     return tuple(a for a, b in graph.edges if b == name)
 
 
-def _from_sources(graph: GraphSpec, name: str, shapes: Mapping[str, Shape]) -> Connections | None:
+def _from_sources(
+    graph: GraphSpec, name: str, inputs: Mapping[str, Sequence[str]], shapes: Mapping[str, Shape]
+) -> Connections | None:
     """Follows the connections that enter a layer back to where events come from."""
-    feeders: dict[str, tuple[str, ...]] = {}
+    feeders: dict[str, Sequence[str]] = {}
     waiting = [name]
     while waiting:
         here = waiting.pop()
@@ -67,7 +72,7 @@ def _from_sources(graph: GraphSpec, name: str, shapes: Mapping[str, Shape]) -> C
             continue
         if here != name and kind not in _PASSING:
             return None
-        feeders[here] = inputs_of(graph, here)
+        feeders[here] = inputs[here]
         waiting += feeders[here]
     try:
         order = tuple(TopologicalSorter(feeders).static_order())
@@ -83,8 +88,8 @@ def _from_sources(graph: GraphSpec, name: str, shapes: Mapping[str, Shape]) -> C
 
 def _backwards(node: NodeSpec, taken: npt.NDArray[np.float64], shape: Shape) -> npt.NDArray[np.float64]:
     """How many connections an event of each cell before a node takes, (*shape), if `taken` behind it."""
-    if node.type == "Delay":
-        return taken
+    if node.type in ("Delay", "Scale", "Flatten"):
+        return taken.reshape(shape)
     x = torch.zeros((1, *shape), dtype=torch.float64, requires_grad=True)
     behind = _with_ones(node).double()(x)
     (before,) = torch.autograd.grad(behind, x, torch.as_tensor(taken)[None])

@@ -56,18 +56,21 @@ def receptive_fields(graph: GraphSpec) -> dict[str, Field]:
 
 
 def _settle(graph: GraphSpec, group: Group, seen: dict[str, _Seen], shapes: Mapping[str, Shape]) -> None:
-    """Adds the nodes of a group; what still grows after a round for every node grows for ever."""
+    """Adds the nodes of a group; what grows after a round for every edge that leads back grows for ever."""
+    place = {name: k for k, name in enumerate(group.nodes)}
+    feeding = {name: [a for a, b in graph.edges if b == name] for name in group.nodes}
+    back = sum(place.get(a, -1) >= place[name] for name in group.nodes for a in feeding[name])
     rounds, settled = 0, False
     while not settled:
         rounds, settled = rounds + 1, True
         for name in group.nodes:
-            before = [a for a, b in graph.edges if b == name and a in seen]
+            before = [a for a in feeding[name] if a in seen]
             if seen.get(name) == "all" or not before:
                 continue
             field = _merged([seen[a] for a in before])
             found = _through(graph.nodes[name], field, shapes[before[0]])
             if seen.get(name) != found:
-                seen[name] = found if rounds <= len(group.nodes) + 1 else "all"
+                seen[name] = found if rounds <= back + 1 else "all"
                 settled = not group.is_recurrent
 
 
