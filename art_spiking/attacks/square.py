@@ -40,7 +40,7 @@ class EventSquare(EventAttack):
     The scheme is that of the Square Attack (Andriushchenko et al., ECCV 2020) and Sparse-RS (Croce et al.,
     AAAI 2022) for images. What differs: the budget counts events, every query is a valid recording, and
     blocks extend over time, because neurons sum what comes close in time (measured on the community N-MNIST
-    network with 200 edits and 1,000 queries: blocks fool all samples, single cells two in five).
+    network with 200 edits and 1,000 queries: blocks fool 95 % of samples, single cells 40 %).
     """
 
     attack_params: ClassVar[list[str]] = [*EventAttack.attack_params, "queries"]
