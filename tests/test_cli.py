@@ -109,7 +109,7 @@ def test_help_lists_every_command_without_importing_it():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for name in ("evaluate", "list", "pack"):
+    for name in ("evaluate", "inspect", "list", "pack"):
         assert f"\n  {name} " in done.stdout
     assert "75 interrupted" in done.stdout
     assert float(done.stderr.splitlines()[-1]) < 0.5
