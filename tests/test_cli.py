@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The program: fast help, one line per error, tables and JSON, exit codes, and runs that resume."""
 
+import dataclasses
 import json
 import os
 import re
@@ -15,10 +16,11 @@ import click
 import host_samples as samples
 import numpy as np
 import pytest
+from graph_samples import conv_graph
 
 from art_spiking import registry
 from art_spiking.cli import run
-from art_spiking.cli.evaluation import _duration, finished_records, run_cases
+from art_spiking.cli.evaluation import _duration, _stated, finished_records, run_cases
 from art_spiking.cli.output import summary, table
 from art_spiking.errors import InvalidInput, InvalidModel, InvalidSubmission
 from art_spiking.evaluate import Providers, evaluate, prepare
@@ -542,3 +544,12 @@ def test_an_error_that_nobody_foresaw_is_one_line(capsys, monkeypatch):
     monkeypatch.setenv("ART_SPIKING_TRACEBACK", "1")
     with pytest.raises(RuntimeError):
         run(["broken"], commands=commands)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1.5, 0, "thirty"])
+def test_metadata_that_are_no_numbers_of_steps_are_told(value):
+    graph = dataclasses.replace(conv_graph(), metadata={"steps": value})
+    with pytest.raises(InvalidModel, match=r"steps = .*; accepted: a whole number.*--steps"):
+        _stated(graph, "steps", None)
+    assert _stated(graph, "steps", 31) == 31
+    assert _stated(dataclasses.replace(graph, metadata={"steps": 31.0}), "steps", None) == 31

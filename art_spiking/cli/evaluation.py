@@ -269,8 +269,11 @@ def load_network(request: Request) -> tuple[SpikingNetwork, int | None]:
 def _stated(graph: GraphSpec, key: str, asked: int | None) -> int | None:
     """What was asked on the command line, or else what the file's metadata states."""
     value = graph.metadata.get(key) if asked is None else asked
-    if value is None or (not isinstance(value, str) and value == int(value) and value >= 1):
-        return None if value is None else int(value)
+    if value is None:
+        return None
+    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    if whole and int(value) >= 1:
+        return int(value)
     raise InvalidModel(
         "the file's metadata cannot be used",
         found=f"{key} = {value!r}",
