@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -19,6 +19,8 @@ from art_spiking.events import validate_spike_tensor
 
 Array = npt.NDArray[Any]
 Counts = npt.NDArray[np.int64]
+Broken = tuple[str, float, float, str]
+"""A rule that a sample breaks: its name, the limit, what was found, and all of it in words."""
 
 _CELLS_AT_ONCE = 2**24
 # Whole numbers up to here, and their differences, are exact in float32.
@@ -92,12 +94,7 @@ class ThreatModel(ABC):
             InvalidInput: the shapes differ, or an entry is not finite.
         """
         after, before = as_array(x_adv).astype(np.float64), as_array(x).astype(np.float64)
-        if after.shape != before.shape:
-            raise InvalidInput(
-                "an adversarial batch has the shape of the clean one",
-                found=after.shape,
-                accepted=before.shape,
-            )
+        check_same_shape(after, before)
         if not (np.isfinite(after).all() and np.isfinite(before).all()):
             raise InvalidInput("the cost of a batch that is not finite is undefined", found="NaN or infinity")
         change = (after - before).reshape(len(before), -1)
@@ -187,7 +184,7 @@ class EventThreat(ThreatModel):
         """
 
     @abstractmethod
-    def broken(self, after: Counts, before: Counts) -> Iterator[tuple[str, float, float, str]]:
+    def broken(self, after: Counts, before: Counts) -> Iterator[Broken]:
         """The rules that one sample breaks: (rule, limit, found, text); arrays (T, C, H, W) of counts >= 0.
 
         Written in numpy, by another way than `restrict`: it is the check on it.
@@ -209,12 +206,7 @@ class EventThreat(ThreatModel):
         Raises:
             InvalidInput: the shapes differ, or the threat does not fit the shape.
         """
-        if x_adv.shape != x.shape:
-            raise InvalidInput(
-                "an adversarial batch has the shape of the clean one",
-                found=tuple(x_adv.shape),
-                accepted=tuple(x.shape),
-            )
+        check_same_shape(x_adv, x)
         clean = _with_all_axes(x)
         wanted = _with_all_axes(x_adv)
         rows = max(1, _CELLS_AT_ONCE // max(1, clean[0].numel())) if len(clean) else 1
@@ -263,26 +255,60 @@ class EventThreat(ThreatModel):
         Raises:
             InvalidInput: the clean batch is not valid, or the threat does not fit its shape.
         """
-        before = validate_spike_tensor(as_array(x), binary=False)
-        after = as_array(x_adv)
-        if after.shape != before.shape:
-            text = f"the batch has shape {after.shape}; the clean one has {before.shape}"
-            return [Violation(-1, "shape", float(before.ndim), float(after.ndim), text)]
-        if after.dtype.kind not in "fiub":
-            return [Violation(-1, "dtype", 0.0, 0.0, f"the batch holds {after.dtype}, not real numbers")]
-        result = []
-        for sample, (one_after, one_before) in enumerate(zip(after, before, strict=True)):
-            found = list(malformed(one_after))
-            if not found:
-                shape = one_before.shape if one_before.ndim == 4 else (len(one_before), 1, 1, -1)
-                # Larger counts would not fit an int64; they are too large for any rule as it is.
-                whole = np.minimum(one_after, 2.0**53).astype(np.int64)
-                found = list(self.broken(whole.reshape(shape), one_before.astype(np.int64).reshape(shape)))
-            result += [
-                Violation(sample, rule, float(limit), float(value), f"sample {sample}: {text}")
-                for rule, limit, value, text in found
-            ]
-        return result
+
+        def broken(after: Counts, before: Counts) -> Iterator[Broken]:
+            shape = before.shape if before.ndim == 4 else (len(before), 1, 1, -1)
+            return self.broken(after.reshape(shape), before.reshape(shape))
+
+        # Larger counts would not fit an int64; they are too large for any rule as it is.
+        return violations_by_sample(x_adv, x, broken, most=2.0**53)
+
+
+def violations_by_sample(
+    x_adv: Tensor | Array,
+    x: Tensor | Array,
+    broken: Callable[[Counts, Counts], Iterator[Broken]],
+    *,
+    most: float,
+) -> list[Violation]:
+    """Every rule that a sample breaks: those that hold for all counts, then those that `broken` finds.
+
+    Args:
+        x_adv: what an attack returned: anything numpy can read.
+        x: the clean batch: whole counts.
+        broken: the rules that one sample breaks, of counts after and before.
+        most: larger counts are taken as this many.
+
+    Raises:
+        InvalidInput: the clean batch is not valid.
+    """
+    before = validate_spike_tensor(as_array(x), binary=False)
+    after = as_array(x_adv)
+    if after.shape != before.shape:
+        text = f"the batch has shape {after.shape}; the clean one has {before.shape}"
+        return [Violation(-1, "shape", float(before.ndim), float(after.ndim), text)]
+    if after.dtype.kind not in "fiub":
+        return [Violation(-1, "dtype", 0.0, 0.0, f"the batch holds {after.dtype}, not real numbers")]
+    result = []
+    for sample, (new, old) in enumerate(zip(after, before, strict=True)):
+        found = list(malformed(new)) or list(
+            broken(np.minimum(new, most).astype(np.int64), old.astype(np.int64))
+        )
+        result += [
+            Violation(sample, rule, float(limit), float(value), f"sample {sample}: {text}")
+            for rule, limit, value, text in found
+        ]
+    return result
+
+
+def check_same_shape(x_adv: Tensor | Array, x: Tensor | Array) -> None:
+    """Raises InvalidInput unless an adversarial batch has the shape of the clean one."""
+    if x_adv.shape != x.shape:
+        raise InvalidInput(
+            "an adversarial batch has the shape of the clean one",
+            found=tuple(x_adv.shape),
+            accepted=tuple(x.shape),
+        )
 
 
 def as_array(x: Tensor | Array) -> Array:
@@ -302,7 +328,7 @@ def _with_all_axes(x: Tensor) -> Tensor:
     )
 
 
-def malformed(sample: Array) -> Iterator[tuple[str, float, float, str]]:
+def malformed(sample: Array) -> Iterator[Broken]:
     """What keeps an array from being counts at all."""
     values = sample.astype(np.float64)
     finite = np.isfinite(values)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from art_spiking.errors import InvalidInput
-from art_spiking.threats.base import Counts, Edits, EventThreat
+from art_spiking.threats.base import Broken, Counts, Edits, EventThreat
 from art_spiking.threats.checking import check_choice, check_flags, check_whole
 from art_spiking.threats.selection import keep_apart, keep_strongest, keep_within_step, window_max
 
@@ -174,7 +174,7 @@ class EventEdits(EventThreat):
                 remedy='use polarity="free"',
             )
 
-    def broken(self, after: Counts, before: Counts) -> Iterator[tuple[str, float, float, str]]:
+    def broken(self, after: Counts, before: Counts) -> Iterator[Broken]:
         """Checks budget, direction, counts, polarity and refractory period of one sample."""
         self._check_channels(before.shape[1])
         change = after - before
@@ -210,7 +210,7 @@ class EventEdits(EventThreat):
             return int(sum(silent[c, row, column] for _, c, row, column in inserted))
         return int((inserted[:, 1] != (1 if self.polarity == "on" else 0)).sum())
 
-    def _too_close(self, after: Counts, change: Counts) -> Iterator[tuple[str, float, float, str]]:
+    def _too_close(self, after: Counts, change: Counts) -> Iterator[Broken]:
         """Looks at the times of each pixel's events, between its inserted ones and all others."""
         period, width = self.refractory_us or 1, self.dt_us or 1
         inserted: npt.NDArray[np.bool_] = np.any(change > 0, axis=1)

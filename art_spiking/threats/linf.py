@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from art_spiking.errors import InvalidInput
-from art_spiking.threats.base import Array, ThreatModel, Violation, as_array
+from art_spiking.threats.base import Array, ThreatModel, Violation, as_array, check_same_shape
 from art_spiking.threats.checking import check_positive
 
 
@@ -58,12 +58,7 @@ class Linf(ThreatModel):
         Raises:
             InvalidInput: the shapes differ, or the clean batch leaves the range.
         """
-        if x_adv.shape != x.shape:
-            raise InvalidInput(
-                "an adversarial batch has the shape of the clean one",
-                found=tuple(x_adv.shape),
-                accepted=tuple(x.shape),
-            )
+        check_same_shape(x_adv, x)
         if x.numel():
             self._check_clean(float(x.min()), float(x.max()))
         wanted = torch.where(x_adv.isnan(), x, x_adv.to(x.dtype))

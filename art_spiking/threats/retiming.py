@@ -13,8 +13,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from art_spiking.errors import InvalidInput
-from art_spiking.events import validate_spike_tensor
-from art_spiking.threats.base import Array, Cost, Counts, ThreatModel, Violation, as_array, malformed
+from art_spiking.threats.base import (
+    Array,
+    Broken,
+    Cost,
+    Counts,
+    ThreatModel,
+    Violation,
+    as_array,
+    check_same_shape,
+    malformed,
+    violations_by_sample,
+)
 from art_spiking.threats.checking import check_choice, check_positive, check_whole
 from art_spiking.threats.retiming_lines import best_times, matched_shifts
 
@@ -140,12 +150,7 @@ class Retiming(ThreatModel):
         Raises:
             InvalidInput: the shapes differ.
         """
-        if x_adv.shape != x.shape:
-            raise InvalidInput(
-                "an adversarial batch has the shape of the clean one",
-                found=tuple(x_adv.shape),
-                accepted=tuple(x.shape),
-            )
+        check_same_shape(x_adv, x)
         wrong = sorted({violation.sample for violation in self.violations(x_adv, x)})
         result = x_adv.to(x.dtype, copy=True)
         if wrong:
@@ -175,26 +180,10 @@ class Retiming(ThreatModel):
         Raises:
             InvalidInput: the clean batch is not valid.
         """
-        before = validate_spike_tensor(as_array(x), binary=False)
-        after = as_array(x_adv)
-        if after.shape != before.shape:
-            text = f"the batch has shape {after.shape}; the clean one has {before.shape}"
-            return [Violation(-1, "shape", float(before.ndim), float(after.ndim), text)]
-        if after.dtype.kind not in "fiub":
-            return [Violation(-1, "dtype", 0.0, 0.0, f"the batch holds {after.dtype}, not real numbers")]
-        result = []
-        for sample, (new, old) in enumerate(zip(after, before, strict=True)):
-            found = list(malformed(new))
-            if not found:
-                whole = np.minimum(new, 2.0**31).astype(np.int64)
-                found = list(self._broken(whole, old.astype(np.int64)))
-            result += [
-                Violation(sample, rule, float(limit), float(value), f"sample {sample}: {text}")
-                for rule, limit, value, text in found
-            ]
-        return result
+        # The count rule speaks before events are listed one by one; this bound keeps its sums exact.
+        return violations_by_sample(x_adv, x, self._broken, most=2.0**31)
 
-    def _broken(self, after: Counts, before: Counts) -> Iterator[tuple[str, float, float, str]]:
+    def _broken(self, after: Counts, before: Counts) -> Iterator[Broken]:
         """The rules that one sample breaks, from the sorted times of each line's events."""
         lines_after, lines_before = after.sum(0), before.sum(0)
         if (lines_after != lines_before).any():

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from art_spiking.errors import InvalidInput
-from art_spiking.threats.base import Counts, Edits, EventThreat
+from art_spiking.threats.base import Broken, Counts, Edits, EventThreat
 from art_spiking.threats.checking import check_flags, check_positive, check_whole
 from art_spiking.threats.selection import keep_strongest
 
@@ -58,7 +58,7 @@ class PixelRate(EventThreat):
         kept = keep_strongest(strength, added, limit).view(samples, height, width, steps, channels)
         return edits.with_units(torch.where(edits.units > 0, kept.permute(0, 3, 4, 1, 2), edits.units))
 
-    def broken(self, after: Counts, before: Counts) -> Iterator[tuple[str, float, float, str]]:
+    def broken(self, after: Counts, before: Counts) -> Iterator[Broken]:
         """Sums each pixel's added events."""
         gained = int(np.maximum(after - before, 0).sum(axis=(0, 1)).max())
         limit = self.most_added(len(before))
@@ -133,7 +133,7 @@ class PatchRegion(EventThreat):
         inside = (row >= top) & (row < top + side) & (column >= left) & (column < left + side)
         return edits.with_units(edits.units * inside[:, None, None])
 
-    def broken(self, after: Counts, before: Counts) -> Iterator[tuple[str, float, float, str]]:
+    def broken(self, after: Counts, before: Counts) -> Iterator[Broken]:
         """Measures the box around all changes, and checks direction and counts."""
         side = self.side(*before.shape[2:])
         change = after - before
@@ -206,7 +206,7 @@ class AllOf(EventThreat):
         insertable, deletable = zip(*(member._allowed(clean) for member in self.members), strict=True)
         return torch.stack(insertable).all(0), torch.stack(deletable).all(0)
 
-    def broken(self, after: Counts, before: Counts) -> Iterator[tuple[str, float, float, str]]:
+    def broken(self, after: Counts, before: Counts) -> Iterator[Broken]:
         """What any member finds."""
         for member in self.members:
             yield from member.broken(after, before)
