@@ -55,6 +55,27 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
             Path(temporary).unlink(missing_ok=True)
 
 
+def set_aside(path: Path) -> Path:
+    """Renames what is broken, to a free name beside it, so that it can be looked at and is in nobody's way.
+
+    Returns:
+        Where it is now: the name with its last suffix replaced by ".broken-1", ".broken-2", ...
+
+    Raises:
+        CannotWrite: the folder cannot be changed.
+    """
+    number = 1
+    while (aside := path.with_suffix(f".broken-{number}")).exists():
+        number += 1
+    try:
+        path.rename(aside)
+    except OSError as error:
+        raise CannotWrite(
+            f"cannot move {path} out of the way", found=error.strerror, remedy="remove it yourself"
+        ) from error
+    return aside
+
+
 def _sync_folder(folder: Path) -> None:
     """Makes the rename itself survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from art_spiking.errors import CannotWrite, InvalidInput, InvalidModel
+from art_spiking.errors import InvalidInput, InvalidModel
+from art_spiking.files import set_aside
 
 if TYPE_CHECKING:
     from art_spiking.datasets import EventData
@@ -180,7 +181,7 @@ def finished_records(setting: Setting, cases: list[Case], out: Path) -> dict[str
         try:
             record = read_record(path)
         except InvalidInput as error:
-            aside = _set_aside(path)
+            aside = set_aside(path)
             click.echo(f"warning: {error}; it is now {aside.name}, and the case runs again", err=True)
             continue
         if record.key() != cell_key(setting.model, setting.suite, case, (setting.craft, setting.test)):
@@ -193,20 +194,6 @@ def finished_records(setting: Setting, cases: list[Case], out: Path) -> dict[str
         if record.status == "ok":
             finished[case.name] = record
     return finished
-
-
-def _set_aside(path: Path) -> Path:
-    """Renames what is no record, to a name that is free."""
-    number = 1
-    while (aside := path.with_suffix(f".broken-{number}")).exists():
-        number += 1
-    try:
-        path.rename(aside)
-    except OSError as error:
-        raise CannotWrite(
-            f"cannot move {path} out of the way", found=error.strerror, remedy="remove it yourself"
-        ) from error
-    return aside
 
 
 def load_network(request: Request) -> tuple[SpikingNetwork, int | None]:

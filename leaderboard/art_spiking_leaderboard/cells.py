@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from art_spiking.errors import ArtSpikingError, CannotWrite, InvalidInput, InvalidModel
-from art_spiking.files import write_atomically
+from art_spiking.errors import ArtSpikingError, InvalidInput, InvalidModel
+from art_spiking.files import set_aside, write_atomically
 from art_spiking.records import Record
 from art_spiking.suites import digest_of
 from art_spiking.untrusted_files import open_regular
@@ -115,17 +115,7 @@ class CellStore:
         Raises:
             CannotWrite: the folder cannot be changed.
         """
-        path = self.path(model, suite, key)
-        number = 1
-        while (aside := path.with_suffix(f".broken-{number}")).exists():
-            number += 1
-        try:
-            path.rename(aside)
-        except OSError as error:
-            raise CannotWrite(
-                f"cannot move {path} out of the way", found=error.strerror, remedy="remove it yourself"
-            ) from error
-        return aside
+        return set_aside(self.path(model, suite, key))
 
     def write(self, model: str, suite: str, cell: Cell) -> Path:
         """Writes a cell so that it is whole or absent, whatever happens meanwhile.
