@@ -108,6 +108,7 @@ class EventAttack(EvasionAttack, Generic[ThreatT]):
             )
         check_whole("seed", self.seed, least=0)
         check_whole("batch_size", self.batch_size)
+        check_flag("targeted", self.targeted)
 
     @abstractmethod
     def run(self, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
@@ -162,6 +163,14 @@ class EventAttack(EvasionAttack, Generic[ThreatT]):
     def fooled(self, predicted: Tensor, y: Tensor) -> Tensor:
         """Whether each predicted class is what the attacker wants: the target, or any class but `y`."""
         return predicted == y if self.targeted else predicted != y
+
+    def lead(self, x_adv: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """How far each sample is towards what the attacker wants, and whether it is there.
+
+        Ties are decided by argmax, as they are when the model is scored: a lead of 0 may be either.
+        """
+        logits = self.estimator.predict_torch(x_adv, self.batch_size)
+        return gap(logits, y) * (-1 if self.targeted else 1), self.fooled(logits.argmax(1), y)
 
     def check_valid(self, x_adv: Tensor, x: Tensor) -> None:
         """Raises InvalidInput if the threat model finds a broken rule."""

@@ -19,7 +19,7 @@ from art_spiking.attacks.base import (
 )
 from art_spiking.attacks.edit_search import EditSearch
 from art_spiking.attacks.edit_space import EditSpace, budgets_of, widened
-from art_spiking.attacks.objectives import Towards, gap, objective_named
+from art_spiking.attacks.objectives import objective_named
 from art_spiking.errors import InvalidInput
 from art_spiking.estimators import SpikingClassifier
 from art_spiking.surrogates import Surrogate
@@ -97,7 +97,6 @@ class EventGradientAttack(EventAttack):
         check_whole("steps", self.steps)
         objective_named(self.objective)
         check_flag("fewest", self.fewest)
-        check_flag("targeted", self.targeted)
         if isinstance(self.surrogate, list | tuple):
             raise InvalidInput("this attack takes one surrogate", asked=repr(self.surrogate))
         checked_surrogates(self.surrogate)
@@ -105,17 +104,12 @@ class EventGradientAttack(EventAttack):
     def run(self, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         """See `EventAttack.run`."""
         (view,) = attack_views(self.estimator, self.surrogate)
-        objective = objective_named(self.objective)
-        if self.targeted:
-            objective = Towards(objective)
+        objective = objective_named(self.objective, targeted=self.targeted)
         wide = EditSpace.of(widened(self.threat, _WIDER, x), x)
         search = EditSearch(wide, allowed=budgets_of(self.threat, x), fewest=self.fewest)
 
         def probe(edited: Tensor, samples: Tensor) -> Tensor:
-            logits = self.estimator.predict_torch(edited, self.batch_size)
-            fooled = self.fooled(logits.argmax(1), y[samples])
-            lead = gap(logits, y[samples]) * (-1 if self.targeted else 1)
-            # A tie is decided by argmax, as it is when the model is scored.
+            lead, fooled = self.lead(edited, y[samples])
             return torch.where(fooled, lead.abs() + _WON, -lead.abs())
 
         for _ in range(self.steps):

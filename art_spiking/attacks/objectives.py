@@ -88,15 +88,15 @@ OBJECTIVES: dict[str, Objective] = {
 """The objectives that an attack takes by name."""
 
 
-def objective_named(name: str) -> Objective:
-    """Returns the untargeted objective called `name`.
+def objective_named(name: str, *, targeted: bool = False) -> Objective:
+    """Returns the objective called `name`, turned towards a target class if `targeted`.
 
     Raises:
         UnknownName: there is none of that name.
     """
     if name not in OBJECTIVES:
         raise UnknownName("unknown objective", asked=repr(name), accepted=", ".join(OBJECTIVES))
-    return OBJECTIVES[name]
+    return Towards(OBJECTIVES[name]) if targeted else OBJECTIVES[name]
 
 
 def _without(logits: Tensor, y: Tensor) -> Tensor:

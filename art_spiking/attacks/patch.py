@@ -12,11 +12,10 @@ from art_spiking.attacks.base import (
     Surrogates,
     UniversalAttack,
     attack_views,
-    check_flag,
     check_whole,
     checked_surrogates,
 )
-from art_spiking.attacks.objectives import Objective, Towards, soft_gap
+from art_spiking.attacks.objectives import objective_named
 from art_spiking.attacks.patch_search import PatchForm, PatchSearch, patch_side, places_on_grid, region_of
 from art_spiking.attacks.perturbations import Perturbation
 from art_spiking.errors import InvalidInput
@@ -119,7 +118,6 @@ class SpikingAdversarialPatch(UniversalAttack):
             return
         check_patch_options(self.location, self.max_shift, choices=("random", "best"))
         check_whole("epochs", self.epochs)
-        check_flag("targeted", self.targeted)
         checked_surrogates(self.surrogate)
         region_of(self.threat)
 
@@ -162,7 +160,7 @@ class SpikingAdversarialPatch(UniversalAttack):
         return self._better(forms[0].patch(start), finalists, x, y, generator=generator, epochs=epochs)
 
     def _search(self, view: SpikingClassifier, form: PatchForm, start: Tensor) -> PatchSearch:
-        objective: Objective = Towards(soft_gap) if self.targeted else soft_gap
+        objective = objective_named("soft-gap", targeted=self.targeted)
         return PatchSearch(view, form, objective, start, batch_size=self.batch_size)
 
     def _better(

@@ -12,11 +12,10 @@ from art_spiking.attacks.base import (
     EventAttack,
     Surrogates,
     attack_views,
-    check_flag,
     check_whole,
     checked_surrogates,
 )
-from art_spiking.attacks.objectives import Objective, Towards, gap, objective_named
+from art_spiking.attacks.objectives import Objective, objective_named
 from art_spiking.estimators import SpikingClassifier
 from art_spiking.surrogates import Atan
 from art_spiking.threats import Retiming, ThreatModel
@@ -88,14 +87,11 @@ class SpikeRetiming(EventAttack[Retiming]):
             return
         check_whole("steps", self.steps)
         objective_named(self.objective)
-        check_flag("targeted", self.targeted)
         checked_surrogates(self.surrogate)
 
     def run(self, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         """See `EventAttack.run`."""
-        objective = objective_named(self.objective)
-        if self.targeted:
-            objective = Towards(objective)
+        objective = objective_named(self.objective, targeted=self.targeted)
         result, lead = x.clone(), torch.full((len(x),), -torch.inf, device=x.device)
         for view in attack_views(self.estimator, self.surrogate):
             open_ = torch.nonzero(lead <= 0)[:, 0]
@@ -136,9 +132,7 @@ class SpikeRetiming(EventAttack[Retiming]):
 
     def _lead(self, x_adv: Tensor, y: Tensor) -> Tensor:
         """By how much each sample is what the attacker wants; above 0 where it is, ties decided by argmax."""
-        logits = self.estimator.predict_torch(x_adv, self.batch_size)
-        lead = gap(logits, y) * (-1 if self.targeted else 1)
-        fooled = self.fooled(logits.argmax(1), y)
+        lead, fooled = self.lead(x_adv, y)
         least = torch.finfo(lead.dtype).tiny
         return torch.where(fooled, lead.clamp(min=least), lead.clamp(max=0))
 

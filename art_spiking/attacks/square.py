@@ -11,9 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from art_spiking.attacks.base import EventAttack, check_flag, check_whole
+from art_spiking.attacks.base import EventAttack, check_whole
 from art_spiking.attacks.edit_space import budgets_of, is_plain
-from art_spiking.attacks.objectives import gap
 from art_spiking.estimators import SpikingClassifier
 from art_spiking.threats import EventThreat
 
@@ -78,14 +77,13 @@ class EventSquare(EventAttack):
         if not hasattr(self, "queries"):
             return
         check_whole("queries", self.queries)
-        check_flag("targeted", self.targeted)
 
     def run(self, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         """See `EventAttack.run`."""
         search = _BlockSearch(self.threat, x, seed=generator.initial_seed())
         blocks = search.draw(torch.arange(len(x)), 0)
         result = search.edited(torch.arange(len(x)), blocks)
-        lead, fooled = self._lead(result, y)
+        lead, fooled = (told.cpu() for told in self.lead(result, y))
         open_ = torch.nonzero(~fooled)[:, 0]
         for query in range(1, self.queries):
             if not len(open_):
@@ -93,18 +91,12 @@ class EventSquare(EventAttack):
             share = next(share for until, share in _SCHEDULE if query <= until * self.queries)
             tried = search.redrawn(open_, blocks[open_], share, query)
             candidate = search.edited(open_, tried)
-            found, fooled = self._lead(candidate, y[open_])
+            found, fooled = (told.cpu() for told in self.lead(candidate, y[open_]))
             kept = fooled | (found >= lead[open_])
             rows = open_[kept]
             blocks[rows], result[rows], lead[rows] = tried[kept], candidate[kept], found[kept]
             open_ = open_[~fooled]
         return result
-
-    def _lead(self, x_adv: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """How far each sample is towards what the attacker wants, and whether it is there."""
-        logits = self.estimator.predict_torch(x_adv, self.batch_size)
-        lead = gap(logits, y) * (-1 if self.targeted else 1)
-        return lead.cpu(), self.fooled(logits.argmax(1), y).cpu()
 
 
 class _Draws:

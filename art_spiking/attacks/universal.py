@@ -121,7 +121,6 @@ class SpikingUniversalPerturbation(UniversalAttack):
         check_whole("epochs", self.epochs)
         check_whole("max_shift", self.max_shift, least=0)
         check_flag("static", self.static)
-        check_flag("targeted", self.targeted)
         check_flag("smooth", self.smooth)
         checked_surrogates(self.surrogate)
 
