@@ -87,6 +87,11 @@ def art_spiking_register_defences(register: Register) -> None:
         "art_spiking.defences:BackgroundActivityFilter",
         "Drops events without a recent neighbour, as event sensors' own filters do.",
     )
+    register(
+        "mask-filter",
+        "art_spiking.defences:MaskFilter",
+        "Silences the pixels that emit too many events over a recording.",
+    )
 
 
 @hookimpl

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from art_spiking.datasets import EventData
-from art_spiking.defences import BackgroundActivityFilter
+from art_spiking.defences import BackgroundActivityFilter, MaskFilter
 from art_spiking.estimators import SpikingClassifier
 from art_spiking.events import Grid
 from art_spiking.registry import catalogue
@@ -50,7 +50,10 @@ THREATS = {
     "linf": [Linf(0.3)],
     "retiming": [*RETIMINGS, Retiming(2_000, max_moved=0.25, unit="us", dt_us=1000)],
 }
-DEFENCES = {"background-activity-filter": lambda: BackgroundActivityFilter(2000, 1000)}
+DEFENCES = {
+    "background-activity-filter": lambda: BackgroundActivityFilter(2000, 1000),
+    "mask-filter": lambda: MaskFilter(3),
+}
 
 
 SHORTER = {"event-square": {"queries": 20}, "spike-retiming": {"steps": 5}}

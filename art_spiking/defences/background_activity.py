@@ -3,23 +3,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import ClassVar
 
-import numpy as np
 import torch
-from art.preprocessing.preprocessing import PreprocessorPyTorch
 
-from art_spiking.errors import InvalidInput
-
-_PARAMETERS = {
-    "window_us": ("µs", "give how long an event supports its neighbours; below dt_us, the same step only"),
-    "dt_us": ("µs", "give the width of the data's time step"),
-    "support": ("events", "give how many events must have come before"),
-}
-"""Of each parameter, its unit and what to give."""
+from art_spiking.defences.base import EventFilter, StraightThroughMask
 
 
-class BackgroundActivityFilter(PreprocessorPyTorch):
+class BackgroundActivityFilter(EventFilter):
     """Removes events that fewer than `support` events of the eight neighbouring pixels came before.
 
     An event in step t is kept if the eight pixels around its own held at least `support` events of either
@@ -38,6 +29,15 @@ class BackgroundActivityFilter(PreprocessorPyTorch):
     """
 
     params = ["window_us", "dt_us", "support"]  # noqa: RUF012 (ART's list)
+    title: ClassVar[str] = "background-activity filter"
+    units: ClassVar[dict[str, tuple[str, str]]] = {
+        "window_us": (
+            "µs",
+            "give how long an event supports its neighbours; below dt_us, the same step only",
+        ),
+        "dt_us": ("µs", "give the width of the data's time step"),
+        "support": ("events", "give how many events must have come before"),
+    }
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class BackgroundActivityFilter(PreprocessorPyTorch):
         Raises:
             InvalidInput: a window, step or support below one.
         """
-        super().__init__(device_type="cpu", is_fitted=True, apply_fit=apply_fit, apply_predict=apply_predict)
+        super().__init__(apply_fit=apply_fit, apply_predict=apply_predict)
         self.window_us = window_us
         self.dt_us = dt_us
         self.support = support
@@ -71,46 +71,9 @@ class BackgroundActivityFilter(PreprocessorPyTorch):
         """Earlier steps that count beside the event's own: floor(window_us / dt_us)."""
         return self.window_us // self.dt_us
 
-    def _check_params(self) -> None:
-        for name in self.params:
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-                unit, meaning = _PARAMETERS[name]
-                raise InvalidInput(
-                    f"the background-activity filter's {name} does not fit",
-                    asked=f"{name}={value!r}",
-                    accepted=f"a whole number of {unit}, 1 or more",
-                    remedy=meaning,
-                )
-
-    def set_params(self, **kwargs: Any) -> None:
-        """ART's; where a value does not fit, the filter stays as it was.
-
-        Raises:
-            InvalidInput: a window, step or support below one.
-        """
-        before = {name: getattr(self, name) for name in self.params}
-        try:
-            super().set_params(**kwargs)
-        except InvalidInput:
-            for name, value in before.items():
-                setattr(self, name, value)
-            raise
-
-    def forward(self, x: torch.Tensor, y: Any = None) -> tuple[torch.Tensor, Any]:
-        """Returns the filtered `x` (N, T, C, H, W) and `y` as it came.
-
-        Raises:
-            InvalidInput: `x` has another rank: without pixels there are no neighbours.
-        """
-        if x.ndim != 5:
-            raise InvalidInput(
-                "the background-activity filter needs pixels",
-                found=tuple(x.shape),
-                accepted="(N, T, C, H, W)",
-            )
-        filtered: torch.Tensor = _StraightThroughMask.apply(x, self.mask(x))  # type: ignore[no-untyped-call]
-        return filtered, y
+    def filtered(self, x: torch.Tensor) -> torch.Tensor:
+        """See `EventFilter.filtered`."""
+        return StraightThroughMask.apply(x, self.mask(x))  # type: ignore[no-untyped-call,no-any-return]
 
     def mask(self, x: torch.Tensor) -> torch.Tensor:
         """Returns which cells are kept, (N, T, 1, H, W) bool, for both polarities alike."""
@@ -118,24 +81,6 @@ class BackgroundActivityFilter(PreprocessorPyTorch):
             events = x.detach().clamp_min(0).sum(dim=2)
             supporting = _window_sum(_neighbour_sum(events), self.window_steps)
             return (supporting > self.support - 0.5).unsqueeze(2)
-
-    def __repr__(self) -> str:
-        return (
-            f"BackgroundActivityFilter(window_us={self.window_us}, dt_us={self.dt_us}, "
-            f"support={self.support}, apply_fit={self.apply_fit}, apply_predict={self.apply_predict})"
-        )
-
-
-class _StraightThroughMask(torch.autograd.Function):
-    """Multiplies by a mask forward; passes the gradient unchanged backward."""
-
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        return x * mask
-
-    @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
-        return gradient, None
 
 
 def _neighbour_sum(events: torch.Tensor) -> torch.Tensor:
