@@ -5,12 +5,15 @@ import dataclasses
 import multiprocessing
 import threading
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kernel_samples import KINDS, LAYOUTS, PLAIN, SEMANTICS, SURROGATE, neuron_of, some_input, some_layer
+from kernel_samples import compare as compare_kernels
 from torch import Tensor
 from torch.nn import functional
 
@@ -19,114 +22,17 @@ from art_spiking.kernels import fused, loops, reference_scan, scan, threads
 from art_spiking.kernels.delays import delay
 from art_spiking.kernels.frames import can_pool, conv2d, sum_pool2d
 from art_spiking.neurons import (
-    IF,
-    LI,
-    LIF,
-    Coefficients,
-    CubaLI,
-    CubaLIF,
-    I,
-    Neuron,
-    NeuronSemantics,
-    Threshold,
     coefficients,
 )
 from art_spiking.surrogates import (
     Atan,
-    FastSigmoid,
-    Gaussian,
-    Rectangle,
-    Sigmoid,
-    StraightThrough,
     Surrogate,
-    Triangle,
 )
 
-SEMANTICS = st.builds(
-    NeuronSemantics,
-    reset=st.sampled_from(["subtract", "value", "none"]),
-    spikes=st.sampled_from(["one", "several"]),
-    v_min=st.sampled_from([None, -0.4]),
-    fires=st.sampled_from(["ge", "gt"]),
-    integration=st.sampled_from(["euler", "exponential", "impulse", "delayed-reset"]),
-)
-SURROGATE = st.builds(
-    lambda kind, through: dataclasses.replace(kind, through_reset=through),
-    st.sampled_from(
-        [
-            Atan(),
-            FastSigmoid(5.0),
-            Triangle(0.7),
-            Rectangle(0.8),
-            StraightThrough(),
-            Gaussian(0.4),
-            Sigmoid(6.0),
-        ]
-    ),
-    st.booleans(),
-)
-KINDS = ["IF", "LIF", "CubaLIF", "LI", "CubaLI", "I", "Threshold"]
 
-
-def neuron_of(kind: str, shape: tuple[int, ...], generator: torch.Generator) -> Neuron:
-    def between(low: float, high: float) -> Tensor:
-        return low + (high - low) * torch.rand(shape, generator=generator, dtype=torch.float64)
-
-    spike = between(0.3, 1), between(-0.2, 0.2)
-    if kind == "IF":
-        return IF(between(0.5, 1.5), *spike)
-    if kind == "LIF":
-        return LIF(between(2e-3, 8e-3), between(1, 3), between(-0.1, 0.1), *spike)
-    if kind == "CubaLIF":
-        taus = between(2e-3, 8e-3), between(2e-3, 8e-3)
-        return CubaLIF(*taus, between(1, 3), between(-0.1, 0.1), *spike, between(0.5, 2))
-    if kind == "CubaLI":
-        taus = between(2e-3, 8e-3), between(2e-3, 8e-3)
-        return CubaLI(*taus, between(1, 3), between(-0.1, 0.1), between(0.5, 2))
-    if kind == "I":
-        return I(between(0.5, 1.5))
-    if kind == "LI":
-        return LI(between(2e-3, 8e-3), between(1, 3), between(-0.1, 0.1))
-    return Threshold(between(0.3, 1))
-
-
-def compare(
-    current: Tensor, c: Coefficients, semantics: NeuronSemantics, surrogate: Surrogate, *, tolerance: float
-) -> None:
-    """Outputs and potentials are the same bit for bit, gradients up to rounding, each by both outputs."""
-    generator = torch.Generator().manual_seed(1)
-    results = []
-    for backend in ("reference", "fused"):
-        # detach keeps the strides, so that both see the layout under test.
-        x = current.detach().requires_grad_()
-        outputs = scan(x, c, semantics, surrogate, membrane=True, backend=backend)
-        results.append((x, outputs))
-    (x_reference, reference), (x_fused, ours) = results
-    for expected, found in zip(reference, ours, strict=True):
-        assert found.shape == expected.shape == current.shape
-        assert found.dtype == expected.dtype == current.dtype
-        assert torch.equal(found, expected)
-    by_output, by_potential = (
-        torch.randn(current.shape, generator=generator, dtype=torch.float64).to(current.dtype)
-        for _ in range(2)
-    )
-    for weights in ((1, 0), (0, 1), (1, 1)):
-        gradients = []
-        for x, (output, potential) in ((x_reference, reference), (x_fused, ours)):
-            parts = [
-                w * (o * g).sum()
-                for w, o, g in zip(weights, (output, potential), (by_output, by_potential), strict=True)
-                if w
-            ]
-            total = parts[0] if len(parts) == 1 else parts[0] + parts[1]
-            (gradient,) = (
-                torch.autograd.grad(total, x, retain_graph=True, allow_unused=True)
-                if total.requires_grad
-                else (None,)
-            )
-            gradients.append(torch.zeros_like(current) if gradient is None else gradient)
-        scale = max(1.0, float(gradients[0].abs().max())) if current.numel() else 1.0
-        assert torch.allclose(gradients[0], gradients[1], rtol=0, atol=tolerance * scale)
+def compare(current, c, semantics, surrogate, *, tolerance):
+    kernels = [partial(scan, backend=backend) for backend in ("reference", "fused")]
+    compare_kernels(kernels, current, c, semantics, surrogate, tolerance=tolerance)
 
 
 @settings(max_examples=300, deadline=None)
@@ -156,37 +62,12 @@ def test_spikes_are_the_same_in_float32(kind, semantics, seed):
     compare(current, c, semantics, Atan(), tolerance=1e-3)
 
 
-PLAIN = NeuronSemantics(reset="subtract", v_min=-1.0, fires="ge")
-GENERATOR_SEED = 3
-
-
-def some_layer(shape: tuple[int, ...]) -> Coefficients:
-    generator = torch.Generator().manual_seed(GENERATOR_SEED)
-    return coefficients(neuron_of("LIF", shape, generator), PLAIN, 1000)
-
-
-def some_input(*shape: int) -> Tensor:
-    generator = torch.Generator().manual_seed(GENERATOR_SEED)
-    return 2 * torch.randn(shape, generator=generator, dtype=torch.float64)
-
-
 @pytest.mark.parametrize("shape", [(0, 4, 5), (2, 0, 5), (2, 4, 0), (1, 1, 1), (1, 4, 5), (3, 1, 5)], ids=str)
 def test_sizes_of_zero_and_one(shape):
     compare(some_input(*shape), some_layer(shape[2:]), PLAIN, Atan(), tolerance=1e-9)
 
 
-@pytest.mark.parametrize(
-    "rearranged",
-    [
-        lambda x: x,
-        lambda x: x.movedim(2, -1).contiguous().movedim(-1, 2),
-        lambda x: x.transpose(0, 1).contiguous().transpose(0, 1),
-        lambda x: x.transpose(3, 4).contiguous().transpose(3, 4),
-        lambda x: torch.stack([x, x], -1)[..., 0],
-        lambda x: x[:1].expand(2, -1, -1, -1, -1),
-    ],
-    ids=["contiguous", "channels-last", "time-first", "transposed", "strided", "expanded"],
-)
+@pytest.mark.parametrize("rearranged", LAYOUTS.values(), ids=LAYOUTS)
 def test_any_strides(rearranged):
     """With parameters that differ from neuron to neuron, so that a wrong order shows."""
     current = rearranged(some_input(2, 5, 3, 4, 6))

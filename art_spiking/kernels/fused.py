@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from art_spiking.kernels import loops
+from art_spiking.kernels.layout import RESETS, in_features_order, memory_order
 from art_spiking.kernels.threads import run_shares
 from art_spiking.neurons import Coefficients, NeuronSemantics, reset_kind
 from art_spiking.surrogates import Surrogate
@@ -21,7 +22,6 @@ Array = NDArray[Any]
 
 # Elements that one thread should have to do at least: below, waking another costs more than it saves.
 _WORTH_A_THREAD = 1 << 17
-_RESETS = ("none", "subtract", "value", "subtract-later", "blank-later")
 
 
 class _Plan(NamedTuple):
@@ -48,35 +48,17 @@ def fused_scan(
     Two layouts run without a copy: (*F) contiguous, and channels-last, in which case the outputs are
     channels-last too.
     """
-    axes = _memory_order(current)
+    axes = memory_order(current)
     ordered = current.permute(0, 1, *axes) if axes else current
     rows = ordered.flatten(2)
     plan = _plan(c, semantics, surrogate, axes, current.shape[2:])
     output, potential = _FusedScan.apply(  # type: ignore[no-untyped-call]
         rows, plan, c.fires, membrane and c.fires
     )
-    back = _inverse(axes)
-
-    def restored(flat: Tensor) -> Tensor:
-        shaped = flat.view(ordered.shape)
-        return shaped.permute(0, 1, *back) if back else shaped
-
-    first = restored(output)
+    first = in_features_order(output.view(ordered.shape), axes)
     if not membrane:
         return first, None
-    return first, restored(potential) if c.fires else first
-
-
-def _memory_order(current: Tensor) -> tuple[int, ...]:
-    """The order of feature axes in memory, as a permutation for (N, T, *F); empty if they are in order."""
-    if current.dim() < 4 or current.is_contiguous():
-        return ()
-    axes = (*range(3, current.dim()), 2)
-    return axes if current.permute(0, 1, *axes).is_contiguous() else ()
-
-
-def _inverse(axes: tuple[int, ...]) -> tuple[int, ...]:
-    return (len(axes) + 1, *range(2, len(axes) + 1)) if axes else ()
+    return first, in_features_order(potential.view(ordered.shape), axes) if c.fires else first
 
 
 def _plan(
@@ -112,7 +94,7 @@ def _plan(
         c.synapse_decay is not None,
         semantics.spikes == "several" and not c.stateless and c.fires,
         strict,
-        _RESETS.index(reset_kind(semantics, c)),
+        RESETS.index(reset_kind(semantics, c)),
         surrogate.through_reset,
         surrogate.kernel_code or 0,
     )
