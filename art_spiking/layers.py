@@ -172,7 +172,7 @@ class NeuronLayer(Layer):
         arrays = {name: torch.tensor(array) for name, array in spec.arrays.items()}
         c = neurons.coefficients(kind(**arrays), semantics, dt_us).map(lambda t: _single(t).float())
         self._names = tuple(c.tensors())
-        self.stateless, self.fires = c.stateless, c.fires
+        self.stateless, self.fires, self.grid = c.stateless, c.fires, c.grid
         for name, value in c.tensors().items():
             self.register_buffer(name, value, persistent=False)
 
@@ -180,7 +180,7 @@ class NeuronLayer(Layer):
     def coefficients(self) -> Coefficients:
         """The coefficients, in the module's own type and on its device."""
         tensors = {name: getattr(self, name) for name in self._names}
-        return Coefficients(**tensors, stateless=self.stateless, fires=self.fires)
+        return Coefficients(**tensors, stateless=self.stateless, fires=self.fires, grid=self.grid)
 
     def forward(self, current: Tensor, *, membrane: bool = False) -> tuple[Tensor, Tensor | None]:
         """Output (N, T, *F) for input (N, T, *F), and the potentials if asked; see `kernels.scan`."""

@@ -6,8 +6,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, cast
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +15,14 @@ from torch import Tensor, nn
 from art_spiking.building import LayerPlan, plan_graph
 from art_spiking.errors import InvalidInput, InvalidModel
 from art_spiking.graphs import GraphSpec
+from art_spiking.layer_semantics import resolved
 from art_spiking.layers import NeuronLayer, Pooling, make_layer
 from art_spiking.neurons import NeuronSemantics
 from art_spiking.nir_graphs import graph_from_nir, read_nir, write_nir
 from art_spiking.recurrence import AnyLayer
 from art_spiking.running import Schedule, walk
-from art_spiking.semantics_text import parse_semantics
+from art_spiking.semantics_text import model_semantics_text, parse_model_semantics
+from art_spiking.spike_delays import FIRES, with_spike_delays
 from art_spiking.surrogates import Atan, Surrogate
 
 if TYPE_CHECKING:
@@ -47,11 +49,13 @@ class SpikingNetwork(nn.Module):
 
     Attributes:
         semantics: What the graph leaves open; part of the model's identity.
+        layer_semantics: The same for single layers that differ, by node name; empty in most models.
         surrogate: The derivative of the spike in the backward pass.
         dt_us: Length of a time step in µs, or None if nothing needs it and none was stated.
         input_shape: Shape of the input in one step, such as (C, H, W).
         output_shape: Shape of the output in one step, such as (K,).
-        node_names: Names of the layers in the order of the computation.
+        node_names: Names of the layers in the order of the computation; where spikes are delayed, with a
+            Delay behind each layer that fires.
     """
 
     def __init__(
@@ -59,6 +63,7 @@ class SpikingNetwork(nn.Module):
         graph: GraphSpec,
         *,
         semantics: NeuronSemantics | str = "nir",
+        layer_semantics: Mapping[str, NeuronSemantics | str] | None = None,
         dt_us: float | None = None,
         surrogate: Surrogate | None = None,
     ) -> None:
@@ -67,30 +72,33 @@ class SpikingNetwork(nn.Module):
         Args:
             graph: The network's nodes, edges and arrays.
             semantics: What the graph leaves open, or the name of a preset.
+            layer_semantics: Of single layers that differ from the rest, by node name.
             dt_us: Length of a time step in µs; neurons with a time constant and delays need it.
             surrogate: The derivative of the spike; by default `Atan()`.
 
         Raises:
-            UnknownName: There is no such preset.
-            InvalidInput: dt_us is needed and missing, or too long for the semantics.
+            UnknownName: There is no such preset, or no such layer.
+            InvalidInput: dt_us is needed and missing, or too long for the semantics; or a layer that no
+                semantics says anything of.
         """
         super().__init__()
-        self.semantics = NeuronSemantics.preset(semantics) if isinstance(semantics, str) else semantics
         self.surrogate = Atan() if surrogate is None else surrogate
         self.dt_us = dt_us
         self._graph = graph
-        self._schedule = Schedule.of(graph)
-        self.node_names = self._schedule.names
-        self.input_shape = self._schedule.shapes[self._schedule.start]
-        self.output_shape = self._schedule.shapes[self._schedule.end]
+        self._take(semantics, layer_semantics or {})
         self.layers = nn.ModuleList(self._make_layer(name) for name in self.node_names)
 
     @classmethod
     def from_graph(
-        cls, graph: GraphSpec, *, semantics: NeuronSemantics | str = "nir", dt_us: float | None = None
+        cls,
+        graph: GraphSpec,
+        *,
+        semantics: NeuronSemantics | str = "nir",
+        layer_semantics: Mapping[str, NeuronSemantics | str] | None = None,
+        dt_us: float | None = None,
     ) -> SpikingNetwork:
         """The network of a graph; see the constructor."""
-        return cls(graph, semantics=semantics, dt_us=dt_us)
+        return cls(graph, semantics=semantics, layer_semantics=layer_semantics, dt_us=dt_us)
 
     @classmethod
     def from_nir(
@@ -98,6 +106,7 @@ class SpikingNetwork(nn.Module):
         source: str | os.PathLike[str] | nir.NIRGraph,
         *,
         semantics: NeuronSemantics | str | None = None,
+        layer_semantics: Mapping[str, NeuronSemantics | str] | None = None,
         dt_us: float | None = None,
     ) -> SpikingNetwork:
         """The network of a `.nir` file, or of a graph of the nir package.
@@ -107,6 +116,7 @@ class SpikingNetwork(nn.Module):
         Args:
             source: Path of a file, which is read without being trusted, or a graph.
             semantics: What the graph leaves open, or the name of a preset; "nir" if nothing states another.
+            layer_semantics: Of single layers that differ; with neither this nor `semantics`, the metadata's.
             dt_us: Length of a time step in µs; neurons with a time constant and delays need it.
 
         Raises:
@@ -116,8 +126,10 @@ class SpikingNetwork(nn.Module):
         """
         graph = read_nir(source) if isinstance(source, str | os.PathLike) else graph_from_nir(source)
         if semantics is None:
-            semantics = parse_semantics(str(graph.metadata.get("semantics", "nir")))
-        return cls(graph, semantics=semantics, dt_us=_stated_step(graph) if dt_us is None else dt_us)
+            semantics, stated = parse_model_semantics(str(graph.metadata.get("semantics", "nir")))
+            layer_semantics = stated if layer_semantics is None else layer_semantics
+        dt_us = _stated_step(graph) if dt_us is None else dt_us
+        return cls(graph, semantics=semantics, layer_semantics=layer_semantics, dt_us=dt_us)
 
     @classmethod
     def sequential(
@@ -192,18 +204,27 @@ class SpikingNetwork(nn.Module):
 
     def with_surrogate(self, surrogate: Surrogate) -> SpikingNetwork:
         """The same network, sharing its weights, with another derivative of the spike."""
-        return self._view(self.semantics, surrogate)
+        return self._view(self.semantics, self.layer_semantics, surrogate)
 
-    def with_semantics(self, semantics: NeuronSemantics | str) -> SpikingNetwork:
-        """Another network over the same weights, whose neurons or pooling gradients behave differently."""
-        chosen = NeuronSemantics.preset(semantics) if isinstance(semantics, str) else semantics
-        return self._view(chosen, self.surrogate)
+    def with_semantics(
+        self,
+        semantics: NeuronSemantics | str,
+        layer_semantics: Mapping[str, NeuronSemantics | str] | None = None,
+    ) -> SpikingNetwork:
+        """Another network over the same weights, whose neurons or pooling gradients behave differently.
+
+        Args:
+            semantics: Of all layers that are not named.
+            layer_semantics: Of single layers; what they had before is not kept.
+        """
+        return self._view(semantics, layer_semantics or {}, self.surrogate)
 
     def to_graph(self) -> GraphSpec:
         """The graph with the weights as they are now."""
         nodes = dict(self._graph.nodes)
         for name, layer in self._layers().items():
-            nodes[name] = layer.node()
+            if name in nodes:  # a delay of spikes is none of the graph's
+                nodes[name] = layer.node()
         return GraphSpec(nodes, self._graph.edges, self._graph.metadata)
 
     def to_nir(self, path: str | os.PathLike[str], *, check: bool = True) -> None:
@@ -221,49 +242,79 @@ class SpikingNetwork(nn.Module):
             CannotWrite: A full disk, or no permission.
         """
         graph = self.to_graph()
-        stated: dict[str, str | int | float] = {**graph.metadata, "semantics": self.semantics.to_text()}
+        text = model_semantics_text(self.semantics, self.layer_semantics)
+        stated: dict[str, str | int | float] = {**graph.metadata, "semantics": text}
         if self.dt_us is not None:
             stated["dt_us"] = self.dt_us
         write_nir(GraphSpec(graph.nodes, graph.edges, stated), path, check=check)
 
     def digest(self) -> str:
         """The model's identity, "sha256:...", from graph, weights, semantics and dt_us; not the surrogate."""
-        stated = {
+        stated: dict[str, Any] = {
             "graph": self.to_graph().digest(),
             "semantics": self.semantics.to_dict(),
             "dt_us": self.dt_us,
         }
+        if self.layer_semantics:
+            stated["layer_semantics"] = {k: v.to_dict() for k, v in self.layer_semantics.items()}
         text = json.dumps(stated, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
     def extra_repr(self) -> str:
         """What is not said by the layers."""
-        return f"semantics={self.semantics}, dt_us={self.dt_us}, surrogate={self.surrogate}"
+        own = f", layer_semantics={self.layer_semantics}" if self.layer_semantics else ""
+        return f"semantics={self.semantics}{own}, dt_us={self.dt_us}, surrogate={self.surrogate}"
+
+    def _take(
+        self, semantics: NeuronSemantics | str, layer_semantics: Mapping[str, NeuronSemantics | str]
+    ) -> None:
+        """Sets the semantics, and what is run when under them."""
+        self.semantics, self.layer_semantics = resolved(self._graph, semantics, layer_semantics)
+        held_back = [
+            name
+            for name, node in self._graph.nodes.items()
+            if node.type in FIRES and self._semantics_of(name).spike_delay
+        ]
+        # Without any time constant no length of a step is stated: the delay is one step, however long.
+        self._runs = with_spike_delays(self._graph, held_back, self.dt_us or 1.0)
+        self._schedule = Schedule.of(self._runs)
+        self.node_names = self._schedule.names
+        self.input_shape = self._schedule.shapes[self._schedule.start]
+        self.output_shape = self._schedule.shapes[self._schedule.end]
+
+    def _semantics_of(self, name: str) -> NeuronSemantics:
+        return self.layer_semantics.get(name, self.semantics)
 
     def _make_layer(self, name: str) -> AnyLayer:
+        node = self._runs.nodes[name]
+        dt_us = self.dt_us if name in self._graph.nodes else self.dt_us or 1.0
         try:
-            return make_layer(self._graph.nodes[name], self.semantics, self.surrogate, self.dt_us)
+            return make_layer(node, self._semantics_of(name), self.surrogate, dt_us)
         except InvalidInput as error:
             raise InvalidInput(
-                f"node '{name}' ({self._graph.nodes[name].type}): {error.what}",
+                f"node '{name}' ({node.type}): {error.what}",
                 asked=error.asked,
                 found=error.found,
                 accepted=error.accepted,
                 remedy=error.remedy,
             ) from error
 
-    def _view(self, semantics: NeuronSemantics, surrogate: Surrogate) -> SpikingNetwork:
+    def _view(
+        self,
+        semantics: NeuronSemantics | str,
+        layer_semantics: Mapping[str, NeuronSemantics | str],
+        surrogate: Surrogate,
+    ) -> SpikingNetwork:
         view = SpikingNetwork.__new__(SpikingNetwork)
         nn.Module.__init__(view)
-        for name in ("dt_us", "node_names", "input_shape", "output_shape", "_graph", "_schedule"):
-            setattr(view, name, getattr(self, name))
-        view.semantics, view.surrogate = semantics, surrogate
-        like = self._like()
+        view.surrogate, view.dt_us, view._graph = surrogate, self.dt_us, self._graph
+        view._take(semantics, layer_semantics)
+        like, shared = self._like(), self._layers()
         view.layers = nn.ModuleList(
             view._make_layer(name).to(like.device, like.dtype)
-            if isinstance(layer, NeuronLayer | Pooling)
-            else layer
-            for name, layer in zip(self.node_names, self.layers, strict=True)
+            if isinstance(shared.get(name), NeuronLayer | Pooling | None)
+            else shared[name]
+            for name in view.node_names
         )
         view.train(self.training)
         return view

@@ -37,6 +37,10 @@ __all__ = [
 ]
 
 
+_DECAYS = 1 << 12  # Loihi's decays are whole multiples of 1 / 4096
+_STATES_PER_WEIGHT = 1 << 6  # and states have 6 bits more than weights and thresholds
+
+
 @dataclass(frozen=True)
 class Coefficients:
     """A neuron layer in one time step's linear form, shared by all neuron models; see `step`.
@@ -53,6 +57,7 @@ class Coefficients:
         synapse_gain: What the input adds to the synaptic current; None without a synapse.
         stateless: Whether nothing is carried from step to step, whatever the semantics.
         fires: Whether the neuron fires at all; without, its output is its potential.
+        grid: Whole numbers per unit of input and states in "fixed-point"; None where they are real.
     """
 
     decay: Tensor
@@ -64,6 +69,7 @@ class Coefficients:
     synapse_gain: Tensor | None = None
     stateless: bool = False
     fires: bool = True
+    grid: int | None = None
 
     def tensors(self) -> dict[str, Tensor]:
         """The tensors that are there, by name."""
@@ -90,6 +96,11 @@ def coefficients(neuron: Neuron, semantics: NeuronSemantics, dt_us: float | None
     and a synapse the same with w_in for r and no offset, but for "impulse", where the input decays once as it
     arrives: gain e w_in (sinabs). IF and I have decay 1, gain r, offset 0.
 
+    "fixed-point" is lava-dl's CUBA neuron, whose gains are 1: the coefficients are those of "euler" in units
+    in which this is so. With g = q_syn w_in q r (r for IF, q r for LIF) the threshold is divided by g and cut
+    to a multiple of 1 / scale, the offset likewise to one of 1 / (64 scale), and decays are rounded to 12
+    bits. The NIR paper takes IF and CubaLIF to lava-dl so. Potentials come in these units.
+
     Args:
         neuron: Parameters of a layer, tensors of its shape or of one element.
         semantics: What the parameters leave open.
@@ -97,8 +108,14 @@ def coefficients(neuron: Neuron, semantics: NeuronSemantics, dt_us: float | None
 
     Raises:
         InvalidInput: dt_us is missing, not above 0, or longer than a time constant that Euler would have to
-            step over.
+            step over; in "fixed-point" also a gain or a reset that it does not have.
     """
+    c = _linear(neuron, semantics, dt_us)
+    return c if semantics.scale is None or c.stateless else _on_grid(c, semantics.scale)
+
+
+def _linear(neuron: Neuron, semantics: NeuronSemantics, dt_us: float | None) -> Coefficients:
+    """The real numbers of the table in `coefficients`."""
     parameters = {f.name: getattr(neuron, f.name).to(torch.float64) for f in dataclasses.fields(neuron)}
     one = torch.ones((), dtype=torch.float64)
     if isinstance(neuron, IF):
@@ -135,7 +152,7 @@ def _leak(tau: Tensor, semantics: NeuronSemantics, dt_us: float | None) -> tuple
             remedy="pass dt_us, as in dt_us=1000 for frames of 1 ms",
         )
     share = dt_us * 1e-6 / tau
-    if semantics.integration in ("euler", "delayed-reset"):
+    if semantics.integration in ("euler", "delayed-reset", "fixed-point"):
         if bool((share > 1).any()):
             raise InvalidInput(
                 "a step is longer than a time constant, which an Euler step cannot follow",
@@ -148,6 +165,48 @@ def _leak(tau: Tensor, semantics: NeuronSemantics, dt_us: float | None) -> tuple
     decay = torch.exp(-share)
     gain = 1 - decay if semantics.integration == "exponential" else torch.ones_like(decay)
     return decay, gain, 1 - decay
+
+
+def _on_grid(c: Coefficients, scale: int) -> Coefficients:
+    """Coefficients in the whole numbers of Loihi, see `coefficients`."""
+    g = c.gain if c.synapse_gain is None else c.gain * c.synapse_gain
+    one_gain = bool((g == g.reshape(-1)[:1]).all())
+    if not bool((g > 0).all()) or not (c.fires or one_gain) or bool((c.v_reset != 0).any()):
+        raise InvalidInput(
+            "the neurons cannot be brought to fixed point",
+            found=f"gains from {float(g.min()):g} to {float(g.max()):g}, "
+            f"v_reset from {float(c.v_reset.min()):g} to {float(c.v_reset.max()):g}",
+            accepted="gains above 0, one for all where potentials are put out, and v_reset 0",
+        )
+    grid = _STATES_PER_WEIGHT * scale
+    threshold = _cut_down(c.threshold / g * scale) / scale
+    if bool((threshold <= 0).any()):
+        raise InvalidInput(
+            "a threshold is lost in fixed point",
+            found=f"{float((c.threshold / g).min()):g}",
+            accepted=f"1 / scale = {1 / scale:g} or more, after division by the gain",
+            remedy="state a larger scale",
+        )
+
+    def decay(value: Tensor) -> Tensor:
+        return 1 - ((1 - value) * _DECAYS).round() / _DECAYS
+
+    return dataclasses.replace(
+        c,
+        decay=decay(c.decay),
+        gain=torch.ones_like(c.gain),
+        offset=_cut_down(c.offset / g * grid) / grid,
+        threshold=threshold,
+        synapse_decay=None if c.synapse_decay is None else decay(c.synapse_decay),
+        synapse_gain=None if c.synapse_gain is None else torch.ones_like(c.synapse_gain),
+        grid=grid,
+    )
+
+
+def _cut_down(value: Tensor) -> Tensor:
+    """Whole numbers towards zero; one that a file's float32 misses by its rounding counts as met."""
+    near = value.round()
+    return torch.where((value - near).abs() <= near.abs() * 2.0**-20, near, value.trunc())
 
 
 @dataclass(frozen=True)
@@ -227,6 +286,29 @@ class _Spike(torch.autograd.Function):
         )
 
 
+class _Cut(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, factor: Tensor | None, grid: int) -> Tensor:
+        ctx.factor = factor
+        exact = value.double() if factor is None else value.double() * factor.double()
+        return ((exact * grid).trunc() / grid).to(value.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        return gradients[0] if ctx.factor is None else gradients[0] * ctx.factor, None, None
+
+
+def _cut(value: Tensor, factor: Tensor | None, grid: int) -> Tensor:
+    """Value, times a factor if there is one, cut towards zero to a multiple of 1 / grid."""
+    result: Tensor = _Cut.apply(value, factor, grid)  # type: ignore[no-untyped-call]
+    return result
+
+
+def _share(decay: Tensor, state: Tensor, grid: int | None) -> Tensor:
+    """What a step leaves of a state."""
+    return decay * state if grid is None else _cut(state, decay, grid)
+
+
 def step(
     x: Tensor, state: State, c: Coefficients, semantics: NeuronSemantics, surrogate: Surrogate
 ) -> tuple[Tensor, Tensor, State]:
@@ -248,6 +330,15 @@ def step(
         u[t] = v_reset where s[t-1] > 0                                        "value", with a synapse
 
     while "value" without a synapse comes to the same now or later. (snnTorch's Leaky and Synaptic do so.)
+
+    On a grid of G whole numbers per unit, with z cut to a multiple of 1 / G towards zero written [z]:
+
+        i[t] = [synapse_decay * i[t-1]] + [x[t]]
+        u[t] = [decay * v[t-1]] + i[t] + offset               without a synapse [x[t]] for i[t]
+
+    as lava-dl documents its CUBA neuron and leaky integrator. The products are exact, and so are the sums in
+    float32 as long as potentials stay below 2^24 / G. Backward, [z] counts as z.
+
     All is evaluated from left to right without fused multiply-add, so that spikes can be compared bit by bit.
 
     Backward, ds/du is the surrogate at `distance`; where u was clamped the derivative is 0; the reset's s is
@@ -265,10 +356,10 @@ def step(
         state after the step.
     """
     kind = reset_kind(semantics, c)
-    current = x
+    current = x if c.grid is None else _cut(x, None, c.grid)
     if c.synapse_decay is not None and c.synapse_gain is not None and state.current is not None:
-        current = c.synapse_decay * state.current + c.synapse_gain * x
-    u = c.decay * state.potential + c.gain * current + c.offset
+        current = _share(c.synapse_decay, state.current, c.grid) + c.synapse_gain * current
+    u = _share(c.decay, state.potential, c.grid) + c.gain * current + c.offset
     past = state.spikes if surrogate.through_reset else state.spikes.detach()
     if kind == "subtract-later":
         u = u - c.threshold * past

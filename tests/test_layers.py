@@ -31,7 +31,7 @@ LAYERS: list[set[str]] = [
     {"hdf5_raw", "weight_files"},
     {"hdf5_files"},
     {"nir_graphs"},
-    {"building", "layers", "semantics_text", "receptive_fields"},
+    {"building", "layers", "semantics_text", "receptive_fields", "spike_delays", "layer_semantics"},
     {"recurrence", "connections"},
     {"running"},
     {"network"},

@@ -58,7 +58,7 @@ class TestSemantics:
         assert pickle.loads(pickle.dumps(semantics)) == semantics
 
     def test_there_is_a_preset_for_each_framework(self):
-        assert set(PRESETS) == {"nir", "sinabs", "snntorch", "norse", "spikingjelly"}
+        assert set(PRESETS) == {"nir", "sinabs", "snntorch", "norse", "spikingjelly", "slayer"}
 
     def test_unknown_preset(self):
         with pytest.raises(UnknownName, match="asked: 'lava'; accepted: nir, sinabs"):

@@ -65,7 +65,8 @@ def scan(
                 f"a layer's {name} is not of its input's type", found=value.dtype, accepted=current.dtype
             )
     can_fuse = (
-        current.device.type == "cpu"
+        c.grid is None
+        and current.device.type == "cpu"
         and current.dtype in (torch.float32, torch.float64)
         and surrogate.kernel_code is not None
     )
