@@ -13,8 +13,10 @@ export OMP_NUM_THREADS ?= 1
 # The frameworks of the plugins live in an environment of their own: they bring much that art-spiking does not need.
 FRAMEWORKS := .venv-frameworks
 FRAMEWORK_PLUGINS := spikingjelly norse sinabs
+# So does Triton, which SpikingJelly would take up if it found it.
+TRITON := .venv-triton
 
-.PHONY: install demo test test-frameworks lint types format clean
+.PHONY: install demo test test-frameworks test-triton lint types format clean
 
 install: $(STAMP)
 
@@ -46,6 +48,12 @@ test-frameworks:
 	$(FRAMEWORKS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -c plugins/constraints.txt sinabs
 	$(FRAMEWORKS)/bin/python -m pytest -c pyproject.toml $(FRAMEWORK_PLUGINS:%=plugins/art-spiking-%/tests)
 
+test-triton:
+	$(PYTHON) -m venv $(TRITON)
+	$(TRITON)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+	  -e . triton==3.9.0 hypothesis pytest pytest-timeout
+	$(TRITON)/bin/python -m pytest tests/test_triton_scan.py
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -58,4 +66,4 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(FRAMEWORKS) $(DEMO)
+	rm -rf $(VENV) $(FRAMEWORKS) $(TRITON) $(DEMO)

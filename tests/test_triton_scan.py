@@ -15,10 +15,10 @@ from art_spiking.kernels.triton_scan import triton_scan
 from art_spiking.neurons import coefficients
 from art_spiking.surrogates import Atan
 
-pytest.importorskip("triton", reason="Triton is not installed; `make test-frameworks` brings it")
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 if DEVICE == "cpu":
-    os.environ["TRITON_INTERPRET"] = "1"  # read when the programs are imported, at their first call
+    os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is imported
+pytest.importorskip("triton", reason="Triton is not installed; `make test-triton` brings it")
 
 import kernel_samples as samples  # noqa: E402
 

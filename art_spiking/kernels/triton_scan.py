@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from art_spiking.kernels.layout import RESETS, in_features_order, memory_order
+from art_spiking.kernels.reference import reference_scan
 from art_spiking.neurons import Coefficients, NeuronSemantics, reset_kind
 from art_spiking.surrogates import Surrogate
 
@@ -48,6 +49,8 @@ def triton_scan(
     See `kernels.scan` for the arguments. Forward, nothing but the output is written; the input is kept, and
     the backward pass computes the potentials again.
     """
+    if not current.numel():
+        return reference_scan(current, c, semantics, surrogate, membrane=membrane)
     axes = memory_order(current)
     ordered = current.permute(0, 1, *axes) if axes else current
     plan = _plan(c, semantics, surrogate, axes, current.shape[2:])
@@ -134,13 +137,12 @@ class _TritonScan(torch.autograd.Function):
         ctx.save_for_backward(rows)
         ctx.plan, ctx.fires, ctx.membrane = plan, fires, membrane
         ctx.set_materialize_grads(False)
-        if rows.numel():
-            with _on(rows):
-                # A neuron that never fires puts out its potential.
-                if fires:
-                    _forward(rows, plan, output, potential if membrane else None, None)
-                else:
-                    _forward(rows, plan, None, output, None)
+        with _on(rows):
+            # A neuron that never fires puts out its potential.
+            if fires:
+                _forward(rows, plan, output, potential if membrane else None, None)
+            else:
+                _forward(rows, plan, None, output, None)
         return output, potential
 
     @staticmethod
@@ -156,8 +158,6 @@ class _TritonScan(torch.autograd.Function):
         if by_spikes is None and by_potential is None:
             return None, None, None, None
         result = torch.empty_like(rows)
-        if not rows.numel():
-            return result, None, None, None
         plan = ctx.plan
         blanks = plan.through and RESETS[plan.flags["RESET"]] == "blank-later"
         potentials = torch.empty_like(rows)
