@@ -15,12 +15,13 @@ from torch.nn import functional
 
 from art_spiking import neurons
 from art_spiking.errors import InvalidInput
+from art_spiking.gradient_paths import scan_by
 from art_spiking.graphs import NodeSpec
-from art_spiking.kernels import Backend, scan
+from art_spiking.kernels import Backend
 from art_spiking.kernels.delays import delay
 from art_spiking.kernels.frames import can_pool, conv2d, sum_pool2d
 from art_spiking.neurons import Coefficients, NeuronSemantics
-from art_spiking.surrogates import Surrogate
+from art_spiking.surrogates import GradientPath
 
 
 class Layer(nn.Module, ABC):
@@ -161,7 +162,7 @@ class NeuronLayer(Layer):
     """
 
     def __init__(
-        self, spec: NodeSpec, semantics: NeuronSemantics, surrogate: Surrogate, dt_us: float | None
+        self, spec: NodeSpec, semantics: NeuronSemantics, surrogate: GradientPath, dt_us: float | None
     ) -> None:
         """Works out the coefficients under the semantics, and rounds them to float32."""
         super().__init__(spec)
@@ -184,11 +185,11 @@ class NeuronLayer(Layer):
 
     def forward(self, current: Tensor, *, membrane: bool = False) -> tuple[Tensor, Tensor | None]:
         """Output (N, T, *F) for input (N, T, *F), and the potentials if asked; see `kernels.scan`."""
-        return scan(
+        return scan_by(
+            self.surrogate,
             current,
             self.coefficients,
             self.semantics,
-            self.surrogate,
             membrane=membrane,
             backend=self.backend,
         )
@@ -258,7 +259,7 @@ NEURON_TYPES = ("IF", "LIF", "CubaLIF", "LI", "CubaLI", "I", "Threshold")
 
 
 def make_layer(
-    spec: NodeSpec, semantics: NeuronSemantics, surrogate: Surrogate, dt_us: float | None
+    spec: NodeSpec, semantics: NeuronSemantics, surrogate: GradientPath, dt_us: float | None
 ) -> FrameLayer | NeuronLayer | DelayLayer:
     """The layer of a node other than Input and Output."""
     if spec.type == "Delay":
@@ -266,5 +267,5 @@ def make_layer(
     if spec.type in NEURON_TYPES:
         return NeuronLayer(spec, semantics, surrogate, dt_us)
     if spec.type in ("SumPool2d", "AvgPool2d"):
-        return Pooling(spec, semantics.pool_gradient)
+        return Pooling(spec, surrogate.pool_gradient or semantics.pool_gradient)
     return FRAME_LAYERS[spec.type](spec)

@@ -16,14 +16,14 @@ from art_spiking.building import LayerPlan, plan_graph
 from art_spiking.errors import InvalidInput, InvalidModel
 from art_spiking.graphs import GraphSpec
 from art_spiking.layer_semantics import resolved
-from art_spiking.layers import NeuronLayer, Pooling, make_layer
+from art_spiking.layers import NEURON_TYPES, NeuronLayer, Pooling, make_layer
 from art_spiking.neurons import NeuronSemantics
 from art_spiking.nir_graphs import graph_from_nir, read_nir, write_nir
 from art_spiking.recurrence import AnyLayer
 from art_spiking.running import Schedule, walk
 from art_spiking.semantics_text import model_semantics_text, parse_model_semantics
 from art_spiking.spike_delays import FIRES, with_spike_delays
-from art_spiking.surrogates import Atan, Surrogate
+from art_spiking.surrogates import Atan, GradientPath, Surrogate
 
 if TYPE_CHECKING:
     import nir
@@ -50,7 +50,7 @@ class SpikingNetwork(nn.Module):
     Attributes:
         semantics: What the graph leaves open; part of the model's identity.
         layer_semantics: The same for single layers that differ, by node name; empty in most models.
-        surrogate: The derivative of the spike in the backward pass.
+        surrogate: The derivative of the spike in the backward pass, or another gradient path.
         dt_us: Length of a time step in µs, or None if nothing needs it and none was stated.
         input_shape: Shape of the input in one step, such as (C, H, W).
         output_shape: Shape of the output in one step, such as (K,).
@@ -65,7 +65,7 @@ class SpikingNetwork(nn.Module):
         semantics: NeuronSemantics | str = "nir",
         layer_semantics: Mapping[str, NeuronSemantics | str] | None = None,
         dt_us: float | None = None,
-        surrogate: Surrogate | None = None,
+        surrogate: GradientPath | None = None,
     ) -> None:
         """Makes the layers of a graph.
 
@@ -74,12 +74,12 @@ class SpikingNetwork(nn.Module):
             semantics: What the graph leaves open, or the name of a preset.
             layer_semantics: Of single layers that differ from the rest, by node name.
             dt_us: Length of a time step in µs; neurons with a time constant and delays need it.
-            surrogate: The derivative of the spike; by default `Atan()`.
+            surrogate: The derivative of the spike, or another gradient path; by default `Atan()`.
 
         Raises:
             UnknownName: There is no such preset, or no such layer.
             InvalidInput: dt_us is needed and missing, or too long for the semantics; or a layer that no
-                semantics says anything of.
+                semantics says anything of; or a gradient path that recurrent layers cannot have.
         """
         super().__init__()
         self.surrogate = Atan() if surrogate is None else surrogate
@@ -202,8 +202,12 @@ class SpikingNetwork(nn.Module):
                     parts[name].append(output)
         return {name: _cat(outputs) for name, outputs in parts.items()}
 
-    def with_surrogate(self, surrogate: Surrogate) -> SpikingNetwork:
-        """The same network, sharing its weights, with another derivative of the spike."""
+    def with_surrogate(self, surrogate: GradientPath) -> SpikingNetwork:
+        """The same network, sharing its weights, with another derivative of the spike or gradient path.
+
+        Raises:
+            InvalidInput: A path that sees all time steps at once, and layers that are stepped together.
+        """
         return self._view(self.semantics, self.layer_semantics, surrogate)
 
     def with_semantics(
@@ -285,11 +289,28 @@ class SpikingNetwork(nn.Module):
     def _semantics_of(self, name: str) -> NeuronSemantics:
         return self.layer_semantics.get(name, self.semantics)
 
+    def _path_of(self, name: str) -> GradientPath:
+        """The gradient path of a layer; a layer of neurons has its own place in it."""
+        kinds = [self._runs.nodes[node].type for node in self.node_names]
+        place = self.node_names.index(name)
+        if kinds[place] not in NEURON_TYPES:
+            return self.surrogate
+        path = self.surrogate.for_layer(sum(kind in NEURON_TYPES for kind in kinds[:place]))
+        stepped = any(name in group.nodes for group in self._schedule.groups if group.is_recurrent)
+        if stepped and not isinstance(path, Surrogate):
+            raise InvalidInput(
+                f"gradient path '{path.name}' needs all time steps of a layer at once, "
+                "and recurrent layers are stepped together",
+                accepted="a Surrogate",
+                remedy="use a surrogate, such as Atan(), for this network",
+            )
+        return path
+
     def _make_layer(self, name: str) -> AnyLayer:
         node = self._runs.nodes[name]
         dt_us = self.dt_us if name in self._graph.nodes else self.dt_us or 1.0
         try:
-            return make_layer(node, self._semantics_of(name), self.surrogate, dt_us)
+            return make_layer(node, self._semantics_of(name), self._path_of(name), dt_us)
         except InvalidInput as error:
             raise InvalidInput(
                 f"node '{name}' ({node.type}): {error.what}",
@@ -303,7 +324,7 @@ class SpikingNetwork(nn.Module):
         self,
         semantics: NeuronSemantics | str,
         layer_semantics: Mapping[str, NeuronSemantics | str],
-        surrogate: Surrogate,
+        surrogate: GradientPath,
     ) -> SpikingNetwork:
         view = SpikingNetwork.__new__(SpikingNetwork)
         nn.Module.__init__(view)

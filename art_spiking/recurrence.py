@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from art_spiking.graphs import Group
 from art_spiking.layers import DelayLayer, FrameLayer, NeuronLayer
 from art_spiking.neurons import State, step
 from art_spiking.node_types import Shape, has_state, holds_back
+from art_spiking.surrogates import Surrogate
 
 AnyLayer = FrameLayer | NeuronLayer | DelayLayer
 
@@ -106,8 +108,10 @@ class _Neurons:
     def advance(self, x: Tensor) -> Tensor:
         """The layer's output at the next step."""
         state = State.start(x, self.coefficients) if self.state is None else self.state
+        # Every other path has been refused when the network was made.
+        surrogate = cast(Surrogate, self.layer.surrogate)
         spikes, self.potential, self.state = step(
-            x, state, self.coefficients, self.layer.semantics, self.layer.surrogate
+            x, state, self.coefficients, self.layer.semantics, surrogate
         )
         return spikes if self.layer.fires else self.potential
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Surrogate derivatives of the spike, as frozen and picklable specifications."""
+"""Gradient paths and surrogate derivatives of the spike, as frozen and picklable specifications."""
 
 from __future__ import annotations
 
@@ -14,15 +14,47 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from art_spiking.errors import InvalidInput, UnknownName
+from art_spiking.semantics import PoolGradient
 
 
 @dataclass(frozen=True)
-class Surrogate(ABC):
+class GradientPath(ABC):
+    """How the gradient goes back through the neurons of a network: a specification, frozen and picklable.
+
+    It belongs to whoever takes the gradient (an attack, a training loop), not to the model: exchanging it
+    never changes a spike. A `Surrogate` is back-propagation through time; `gradient_paths` has the others.
+    """
+
+    name: ClassVar[str]
+    """What the path is called in records and in `gradient_paths.path_from_dict`."""
+
+    @property
+    def pool_gradient(self) -> PoolGradient | None:
+        """The backward pass of sum pooling, see `NeuronSemantics`; None leaves the model's own."""
+        return None
+
+    def for_layer(self, place: int) -> GradientPath:
+        """The path of one layer of neurons, the first of the computation having place 0."""
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """The specification as plain data, which `gradient_paths.path_from_dict` reads."""
+        values = {item.name: _plain(getattr(self, item.name)) for item in dataclasses.fields(self)}
+        return {"name": self.name, **values}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value.to_dict() if isinstance(value, GradientPath) else value
+
+
+@dataclass(frozen=True)
+class Surrogate(GradientPath):
     """The derivative that stands in for that of the spike in the backward pass.
 
     A spike is a step of the potential v at the threshold, so its true derivative is zero almost everywhere.
-    A surrogate h replaces it: d spike / d v = h(v - threshold). It belongs to whoever takes the gradient (an
-    attack, a training loop), not to the model: exchanging it never changes a spike.
+    A surrogate h replaces it: d spike / d v = h(v - threshold).
 
     A subclass of your own needs `name` and `derivative`; it then runs on the reference kernel.
 
@@ -33,8 +65,6 @@ class Surrogate(ABC):
 
     through_reset: bool = field(default=False, kw_only=True)
 
-    name: ClassVar[str]
-    """What the surrogate is called in records and in `surrogate_from_dict`."""
     kernel_code: ClassVar[int | None] = None
     """Which formula of the fused kernels this is; None if they do not have it."""
 
@@ -63,10 +93,6 @@ class Surrogate(ABC):
     def kernel_constants(self) -> tuple[float, float]:
         """The two numbers that the fused kernels compute h from; see `kernels.fused`."""
         return 1.0, 1.0
-
-    def to_dict(self) -> dict[str, Any]:
-        """The specification as plain data, which `surrogate_from_dict` reads."""
-        return {"name": self.name, **dataclasses.asdict(self)}
 
 
 @dataclass(frozen=True)

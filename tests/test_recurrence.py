@@ -206,8 +206,10 @@ def test_a_way_back_of_weight_zero_changes_nothing(semantics):
 
 def test_only_the_cycle_is_stepped(monkeypatch):
     scanned, stepped = [], []
-    scan, group = layers_module.scan, running.scan_group
-    monkeypatch.setattr(layers_module, "scan", lambda *a, **k: (scanned.append(a[0].shape), scan(*a, **k))[1])
+    scan, group = layers_module.scan_by, running.scan_group
+    monkeypatch.setattr(
+        layers_module, "scan_by", lambda *a, **k: (scanned.append(a[1].shape), scan(*a, **k))[1]
+    )
     monkeypatch.setattr(
         running, "scan_group", lambda *a, **k: (stepped.append(a[0].nodes), group(*a, **k))[1]
     )

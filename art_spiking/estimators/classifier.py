@@ -30,7 +30,7 @@ from art_spiking.network import SpikingNetwork
 
 if TYPE_CHECKING:
     from art_spiking.estimators.folding import FoldedClassifier
-    from art_spiking.surrogates import Surrogate
+    from art_spiking.surrogates import GradientPath
 
 Objective = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """(logits (N, K), labels (N,)) -> loss (N,) that the attacker wants to be high."""
@@ -161,8 +161,8 @@ class SpikingClassifier(ManagedClassifier):
         return network if isinstance(network, SpikingNetwork) else None
 
     @property
-    def surrogate(self) -> Surrogate | None:
-        """The spike derivative of the network in use, or None where the module has none to tell."""
+    def surrogate(self) -> GradientPath | None:
+        """The spike derivative or gradient path of the network, or None where the module has none to tell."""
         return getattr(self.model.network, "surrogate", None)
 
     @property
@@ -274,11 +274,11 @@ class SpikingClassifier(ManagedClassifier):
 
     # -- views -------------------------------------------------------------------------------------------
 
-    def with_surrogate(self, surrogate: Surrogate) -> SpikingClassifier:
-        """Returns a view with another spike derivative: same weights, same counter, same predictions.
+    def with_surrogate(self, surrogate: GradientPath) -> SpikingClassifier:
+        """Returns a view with another gradient path: same weights, same counter, same predictions.
 
         Raises:
-            InvalidInput: the network is not one whose surrogate can be exchanged.
+            InvalidInput: the network is not one whose surrogate can be exchanged, or cannot have this path.
         """
         exchange = getattr(self.model.network, "with_surrogate", None)
         if not callable(exchange):

@@ -15,7 +15,7 @@ from art_spiking.errors import ArtSpikingError, InvalidInput, InvalidModel
 from art_spiking.frameworks.adapters import FrameworkAdapter, Layout
 from art_spiking.frameworks.lookup import framework_adapter
 from art_spiking.frameworks.recording import outputs_kept, over_time
-from art_spiking.surrogates import Surrogate
+from art_spiking.surrogates import GradientPath, Surrogate
 
 LAYOUTS: tuple[str, ...] = get_args(Layout)
 """The names of the layouts."""
@@ -56,7 +56,7 @@ class FrameworkNetwork(nn.Module):
         framework: str | FrameworkAdapter | None = None,
         *,
         layout: Layout | None = None,
-        surrogate: Surrogate | None = None,
+        surrogate: GradientPath | None = None,
     ) -> None:
         """Finds the adapter and forgets the model's state.
 
@@ -77,6 +77,13 @@ class FrameworkNetwork(nn.Module):
         if self.layout not in LAYOUTS:
             raise InvalidInput("no such layout", asked=repr(layout), accepted=", ".join(LAYOUTS))
         self.model = model
+        if surrogate is not None and not isinstance(surrogate, Surrogate):
+            raise InvalidInput(
+                "a framework's own code can be given a surrogate, and no other gradient path",
+                asked=repr(surrogate),
+                accepted="a Surrogate",
+                remedy="run it as a SpikingNetwork (frameworks.compile_network), or choose a surrogate",
+            )
         self._surrogate = surrogate
         if surrogate is not None:
             with self.adapter.using(model, surrogate):
@@ -88,7 +95,7 @@ class FrameworkNetwork(nn.Module):
         """The surrogate of all neurons, or None where the layers' own differ or are not known."""
         return self.adapter.surrogate(self.model) if self._surrogate is None else self._surrogate
 
-    def with_surrogate(self, surrogate: Surrogate) -> FrameworkNetwork:
+    def with_surrogate(self, surrogate: GradientPath) -> FrameworkNetwork:
         """The same network over the same model, with another derivative of the spike.
 
         Raises:
