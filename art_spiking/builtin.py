@@ -20,6 +20,21 @@ def art_spiking_register_attacks(register: Register) -> None:
         "One set of event edits, fitted on a craft split, for every sample.",
     )
     register(
+        "robust-universal",
+        "art_spiking.attacks:RobustUniversalPerturbation",
+        "One set of event edits that works at any time, near any place and behind filters.",
+    )
+    register(
+        "heatmap-universal",
+        "art_spiking.attacks:HeatmapPerturbation",
+        "The cells that attacks on single samples edit most often, for every sample.",
+    )
+    register(
+        "iterative-universal",
+        "art_spiking.attacks:IterativePerturbation",
+        "Edits of single samples, merged sample by sample and evicted down to the budget.",
+    )
+    register(
         "adversarial-patch",
         "art_spiking.attacks:SpikingAdversarialPatch",
         "A small region of events, fitted on a craft split, for every sample.",

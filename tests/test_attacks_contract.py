@@ -13,10 +13,13 @@ from art_spiking.attacks import (
     EventAttack,
     EventGradientAttack,
     EventSquare,
+    HeatmapPerturbation,
+    IterativePerturbation,
     RandomEvents,
     RandomPatch,
     RandomRetiming,
     RandomUniversal,
+    RobustUniversalPerturbation,
     SpikeRetiming,
     SpikingAdversarialPatch,
     SpikingUniversalPerturbation,
@@ -28,6 +31,9 @@ from art_spiking.threats import EventEdits, Linf, Retiming
 QUICK = {
     EventGradientAttack: {"steps": 4},
     SpikingUniversalPerturbation: {"epochs": 1},
+    RobustUniversalPerturbation: {"epochs": 1},
+    HeatmapPerturbation: {"steps": 10},
+    IterativePerturbation: {"steps": 10},
     SpikingAdversarialPatch: {"epochs": 1},
     EventSquare: {"queries": 4},
     AutoSpike: {},
@@ -201,9 +207,7 @@ def test_a_folded_view_is_refused(spiking):
         RandomEvents(spiking.folded(), EventEdits(3))
 
 
-@pytest.mark.parametrize(
-    "attack", [SpikingUniversalPerturbation, SpikingAdversarialPatch, RandomUniversal, RandomPatch]
-)
+@pytest.mark.parametrize("attack", [attack for attack in QUICK if attack.universal])
 def test_a_universal_attack_fits_once_and_applies_to_anything(spiking, data, attack):
     x, y = data
     made = build(attack, spiking, seed=2)

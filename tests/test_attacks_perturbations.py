@@ -80,6 +80,20 @@ def test_a_shift_turns_the_mask_in_time_and_loses_nothing():
     np.testing.assert_array_equal((other - steps) % samples.STEPS, 3)
 
 
+def test_a_translation_moves_the_whole_mask_and_loses_what_leaves_the_sensor():
+    x = np.zeros((300, *samples.SHAPE), np.float32)
+    found = mask({HERE: 1.0, THERE: 1.0}, max_translation=2).apply(x, seed=1)
+    stayed = found[:, 3, 1].reshape(300, -1).sum(1)
+    assert (stayed == 1).all()
+    there = np.stack(np.unravel_index(found[:, 3, 1].reshape(300, -1).argmax(1), (8, 8)), 1)
+    assert {tuple(place) for place in there} == {(r, c) for r in range(3, 8) for c in range(3, 8)}
+    for sample, (row, column) in zip(found, there, strict=True):
+        expected = np.zeros((8, 8))
+        if row - 4 >= 0 and column - 3 >= 0:
+            expected[row - 4, column - 3] = 1
+        np.testing.assert_array_equal(sample[0, 0], expected)
+
+
 def patch(**options):
     events = np.zeros((samples.STEPS, 2, 3, 3), np.float32)
     events[1, 0] = 1
@@ -157,6 +171,10 @@ def test_fields_that_do_not_fit_are_refused():
         {"insert": good, "delete": good[:3]},
         {"insert": good, "delete": good, "max_count": 0},
         {"insert": good, "delete": good, "max_shift": -1},
+        {"insert": good, "delete": good, "max_translation": -1},
+        {"insert": good, "delete": good, "max_translation": True},
+        {"insert": good, "delete": good, "max_translation": 8},
+        {"insert": good[:, 0, 0], "delete": good[:, 0, 0], "max_translation": 1},
     ):
         with pytest.raises(InvalidInput):
             EditMask(**options)
@@ -169,6 +187,7 @@ def test_fields_that_do_not_fit_are_refused():
     "original",
     [
         mask({HERE: 0.5}, {THERE: 0.25}, max_shift=2, max_count=2),
+        mask({HERE: 1.0}, max_translation=2),
         mask({HERE: 1.0}, threat=EventEdits(1, refractory_us=2000, dt_us=1000)),
         patch(),
         patch(location=(1, 2), max_shift=3, threat=PatchRegion(0.2, delete=False)),

@@ -102,17 +102,32 @@ def test_the_first_window_is_no_loophole():
     assert filtered.sum() == 0
 
 
-def test_the_gradient_passes_straight_through():
-    x = torch.from_numpy(events(3)[0]).requires_grad_(True)
-    noise_filter = BackgroundActivityFilter(1, 1_000, support=3)
-    filtered, labels = noise_filter.forward(x, "labels")
-    weight = torch.randn_like(x)
-    (filtered * weight).sum().backward()
+@pytest.mark.parametrize(("window", "support"), [(0, 1), (1, 3), (4, 2), (9, 1)])
+def test_the_gradient_is_that_of_a_smooth_twin(window, support):
+    x = torch.rand((2, 5, 2, 4, 6), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    weight = torch.randn(x.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    twin = x.clone().requires_grad_(True)
+    padded = torch.nn.functional.pad(twin.sum(2), (1, 1, 1, 1))
+    around = torch.nn.functional.avg_pool2d(padded, 3, 1) * 9 - twin.sum(2)
+    recent = torch.stack([around[:, max(0, t - window) : t + 1].sum(1) for t in range(5)], 1)
+    share = 0.5 + ((recent - support + 0.5) / max(0.5, support / 4)).atan() / torch.pi
+    (twin * share[:, :, None] * weight).sum().backward()
+    leaf = x.clone().requires_grad_(True)
+    noise_filter = BackgroundActivityFilter(max(1, window * 100), 100, support=support)
+    filtered, labels = noise_filter.forward(leaf, "labels")
     assert labels == "labels"
-    assert 0 < filtered.detach().sum() < x.detach().sum()
-    torch.testing.assert_close(x.grad, weight)
-    gradient = np.random.default_rng(0).random(x.shape).astype(np.float32)
-    np.testing.assert_array_equal(noise_filter.estimate_gradient(x.detach().numpy(), gradient), gradient)
+    (filtered * weight).sum().backward()
+    torch.testing.assert_close(leaf.grad, twin.grad)
+
+
+def test_no_gradient_is_masked_and_a_supporter_is_worth_what_it_saves():
+    x = torch.from_numpy(event_pair(1)).requires_grad_(True)
+    filtered, _ = BackgroundActivityFilter(1_000, 1_000, support=2).forward(x)
+    assert float(filtered.detach().sum()) == 0
+    filtered.sum().backward()
+    assert (x.grad > 0).all()
+    beside, alone = x.grad[0, 2, 0, 2, 2], x.grad[0, 9, 0, 2, 2]
+    assert beside > alone + 0.1
 
 
 def test_the_input_is_left_alone():
@@ -186,9 +201,11 @@ def test_every_way_into_the_classifier_is_filtered(defended):
     np.testing.assert_array_equal(folded.predict(folded.fold(x)), expected)
     gradient, logits = defended.input_gradient(torch.from_numpy(x), torch.from_numpy(y))
     np.testing.assert_array_equal(logits.numpy(), expected)
-    straight_through = bare.input_gradient(torch.from_numpy(filtered), torch.from_numpy(y))[0]
-    assert float(straight_through.abs().max()) > 0
-    torch.testing.assert_close(gradient, straight_through)
+    leaf = torch.from_numpy(x).requires_grad_(True)
+    behind = bare.input_gradient(torch.from_numpy(filtered), torch.from_numpy(y))[0]
+    assert float(behind.abs().max()) > 0
+    (through,) = torch.autograd.grad(defended.preprocessing_defences[0].forward(leaf)[0], leaf, behind)
+    torch.testing.assert_close(gradient, through)
     np.testing.assert_allclose(defended.loss_gradient(x, y), gradient.numpy(), rtol=1e-6)
     np.testing.assert_allclose(
         folded.loss_gradient(folded.fold(x), y), folded.fold(gradient).numpy(), rtol=1e-6

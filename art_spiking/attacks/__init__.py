@@ -4,10 +4,12 @@
 from art_spiking.attacks.auto import AutoSpike, MemberOutcome
 from art_spiking.attacks.base import SAMPLE_SURROGATE, EventAttack, UniversalAttack
 from art_spiking.attacks.controls import RandomEvents, RandomPatch, RandomUniversal
+from art_spiking.attacks.flip_frequency import HeatmapPerturbation, IterativePerturbation
 from art_spiking.attacks.gradient import EventGradientAttack
 from art_spiking.attacks.patch import SpikingAdversarialPatch
 from art_spiking.attacks.perturbations import EditMask, Patch, Perturbation
 from art_spiking.attacks.retiming import RandomRetiming, SpikeRetiming
+from art_spiking.attacks.robust_universal import RobustUniversalPerturbation
 from art_spiking.attacks.square import EventSquare
 from art_spiking.attacks.universal import SpikingUniversalPerturbation
 
@@ -18,6 +20,8 @@ __all__ = [
     "EventAttack",
     "EventGradientAttack",
     "EventSquare",
+    "HeatmapPerturbation",
+    "IterativePerturbation",
     "MemberOutcome",
     "Patch",
     "Perturbation",
@@ -25,6 +29,7 @@ __all__ = [
     "RandomPatch",
     "RandomRetiming",
     "RandomUniversal",
+    "RobustUniversalPerturbation",
     "SpikeRetiming",
     "SpikingAdversarialPatch",
     "SpikingUniversalPerturbation",

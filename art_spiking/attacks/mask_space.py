@@ -125,7 +125,7 @@ class MaskSpace:
                 break
         return torch.stack([kept, chosen[1].expand(self.cost.shape[1:])])
 
-    def perturbation(self, soft: Tensor, *, max_shift: int) -> EditMask:
+    def perturbation(self, soft: Tensor, *, max_shift: int = 0, max_translation: int = 0) -> EditMask:
         """Returns the hard mask nearest to a soft one (2, T, C, H, W), the weights as priorities."""
         hard = self.best(soft)
         weight = soft.clamp(min=0) / soft.amax().clamp(min=1e-30)
@@ -136,6 +136,7 @@ class MaskSpace:
             delete=delete,
             max_count=self.max_count,
             max_shift=max_shift,
+            max_translation=max_translation,
             threat=None if self._self_evident(hard) else self.threat,
         )
 

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from art_spiking.attacks.base import shuffled
 from art_spiking.attacks.edit_space import members_of
+from art_spiking.attacks.movements import draw_locations, draw_shifts
 from art_spiking.attacks.objectives import Objective
-from art_spiking.attacks.perturbations import Patch, draw_locations, draw_shifts, overlay
+from art_spiking.attacks.perturbations import Patch, overlay
 from art_spiking.errors import InvalidInput
 from art_spiking.estimators import SpikingClassifier
 from art_spiking.threats import EventThreat, PatchRegion

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from art_spiking.attacks.movements import Movements, check_translation, draw_locations, draw_shifts
 from art_spiking.attacks.perturbation_files import read_perturbation, write_perturbation
 from art_spiking.errors import InvalidInput
 from art_spiking.events import validate_spike_tensor
@@ -42,10 +43,7 @@ class Perturbation(ABC):
     kind: ClassVar[str]
 
     def _check(self) -> None:
-        if isinstance(self.max_shift, bool) or not isinstance(self.max_shift, int) or self.max_shift < 0:
-            raise InvalidInput(
-                "max_shift does not fit", asked=repr(self.max_shift), accepted="0 or more whole steps"
-            )
+        _check_most("max_shift", self.max_shift, "steps")
 
     @property
     @abstractmethod
@@ -147,11 +145,14 @@ class EditMask(Perturbation):
             threat drops first.
         delete: the same for deletions.
         max_count: the most events that a cell may hold after an insertion.
+        max_translation: most pixels, along either axis, by which the mask is moved over the sensor, drawn
+            anew for each sample, all alike; edits that leave the sensor are lost. 0 for none.
     """
 
     insert: Values
     delete: Values
     max_count: int = 1
+    max_translation: int = 0
 
     kind: ClassVar[str] = "edit-mask"
 
@@ -164,6 +165,8 @@ class EditMask(Perturbation):
             object.__setattr__(self, name, _checked_values(name, getattr(self, name), binary=False))
         if self.insert.shape != self.delete.shape:
             raise InvalidInput("both masks have one shape", found=f"{self.insert.shape}, {self.delete.shape}")
+        _check_most("max_translation", self.max_translation, "pixels")
+        check_translation(self.max_translation, self.insert.shape)
 
     @property
     def values(self) -> Values:
@@ -181,20 +184,18 @@ class EditMask(Perturbation):
 
     def request(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """See `Perturbation.request`."""
-        insert = torch.tensor(self.insert, device=x.device)
-        delete = torch.tensor(self.delete, device=x.device)
-        shifts = draw_shifts(len(x), self.max_shift, generator)
-        change = insert * (x < self.max_count) - delete * (x > 0) if shifts is None else torch.zeros_like(x)
-        for sample, shift in enumerate([] if shifts is None else shifts.tolist()):
-            one = x[sample]
-            change[sample] = insert.roll(shift, 0) * (one < self.max_count) - delete.roll(shift, 0) * (
-                one > 0
-            )
-        return x + change
+        # One mask for all samples, or one for each.
+        masks = torch.stack([torch.tensor(m, device=x.device) for m in (self.insert, self.delete)])
+        moves = Movements.drawn(
+            len(x), generator, max_shift=self.max_shift, max_translation=self.max_translation
+        )
+        insert, delete = masks if moves.none else moves.of(masks).unbind(1)
+        return x + insert * (x < self.max_count) - delete * (x > 0)
 
     def contents(self) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
         """See `Perturbation.contents`."""
-        return {"insert": self.insert, "delete": self.delete}, {"max_count": self.max_count}
+        fields = {"max_count": self.max_count, "max_translation": self.max_translation}
+        return {"insert": self.insert, "delete": self.delete}, fields
 
     @classmethod
     def from_contents(cls, arrays: dict[str, npt.NDArray[Any]], fields: dict[str, Any]) -> EditMask:
@@ -276,27 +277,9 @@ def overlay(x: Tensor, events: Tensor, places: Tensor, shifts: Tensor | None) ->
     return result
 
 
-def draw_shifts(samples: int, max_shift: int, generator: torch.Generator) -> Tensor | None:
-    """Returns int64 (N,) from -max_shift to max_shift, all alike; None where there is nothing to draw."""
-    if max_shift == 0:
-        return None
-    return torch.randint(-max_shift, max_shift + 1, (samples,), generator=generator)
-
-
-def draw_locations(
-    samples: int,
-    sensor: tuple[int, ...],
-    size: tuple[int, ...],
-    generator: torch.Generator,
-    *,
-    fixed: tuple[int, int] | None = None,
-) -> Tensor:
-    """Returns int64 (N, 2), the top and left of a patch of `size` on a `sensor`, both (height, width)."""
-    if fixed is not None:
-        return torch.tensor(fixed).expand(samples, 2)
-    room = torch.tensor([whole - part + 1 for whole, part in zip(sensor, size, strict=True)])
-    # In float64 a draw below 1 times the room never rounds up to the room itself.
-    return (torch.rand((samples, 2), generator=generator, dtype=torch.float64) * room).long()
+def _check_most(name: str, value: object, unit: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise InvalidInput(f"{name} does not fit", asked=repr(value), accepted=f"0 or more whole {unit}")
 
 
 def _check_batch(found: tuple[int, ...], expected: tuple[int, ...], what: str) -> None:

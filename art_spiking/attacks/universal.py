@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -16,11 +17,12 @@ from art_spiking.attacks.base import (
     check_flag,
     check_whole,
     checked_surrogates,
-    shuffled,
 )
+from art_spiking.attacks.filters_in_loop import EventFilter, through_each
+from art_spiking.attacks.mask_search import MaskSearch
 from art_spiking.attacks.mask_space import MaskSpace
 from art_spiking.attacks.objectives import CappedGap, CappedLead, Objective, gap
-from art_spiking.attacks.perturbations import Perturbation, draw_shifts
+from art_spiking.attacks.perturbations import Perturbation
 from art_spiking.errors import InvalidInput, InvalidModel
 from art_spiking.estimators import SpikingClassifier
 from art_spiking.surrogates import Atan
@@ -36,8 +38,6 @@ accuracy after 250 insertions, but .72 of an adversarially trained one's after 5
 _SMOOTH = "membrane-mean"
 _SIZED = 100
 """Samples from which the size of the logits is told."""
-_MOMENTUM = 0.8
-_LEAST_RATE = 0.08
 _CAP = 0.3
 """Cap of the objective, in units of the mean absolute gap of the clean craft samples."""
 
@@ -128,16 +128,25 @@ class SpikingUniversalPerturbation(UniversalAttack):
         """See `UniversalAttack.fit`."""
         space = MaskSpace.of(self.threat, x, static=self.static)
         searches = [
-            _MaskSearch(
-                view,
+            MaskSearch(
+                through_each(view, self._filters()),
                 space,
                 self._objective(view, x[:_SIZED], y[:_SIZED]),
                 max_shift=self.max_shift,
+                max_translation=self._max_translation(),
                 batch_size=self.batch_size,
             )
             for view in self._views(x)
         ]
         return self.race(searches, x, y, generator, epochs=self.epochs)[0]
+
+    def _max_translation(self) -> int:
+        """Most pixels by which the mask is moved over the sensor."""
+        return 0
+
+    def _filters(self) -> Sequence[EventFilter | None]:
+        """The event filters that the mask must survive, each in turn; None for no filter."""
+        return (None,)
 
     def _views(self, x: Tensor) -> list[SpikingClassifier]:
         """The estimator as it is differentiated, once for each search."""
@@ -155,46 +164,3 @@ class SpikingUniversalPerturbation(UniversalAttack):
         """The capped objective, its cap in proportion to how large the view's logits are."""
         cap = _CAP * float(gap(view.predict_torch(x, self.batch_size), y).abs().mean())
         return CappedLead(cap) if self.targeted else CappedGap(cap)
-
-
-class _MaskSearch:
-    """A soft mask on its way, as `race` runs it."""
-
-    def __init__(
-        self,
-        view: SpikingClassifier,
-        space: MaskSpace,
-        objective: Objective,
-        *,
-        max_shift: int,
-        batch_size: int,
-    ) -> None:
-        self._view, self._space, self._objective = view, space, objective
-        self._max_shift, self._batch_size = max_shift, batch_size
-        self._soft = torch.zeros_like(space.cost)
-        self._velocity = torch.zeros_like(space.cost)
-        self._steps = 0
-
-    def epoch(self, x: Tensor, y: Tensor, generator: torch.Generator) -> Perturbation:
-        """See `Search.epoch`."""
-        for part in shuffled(len(x), self._batch_size, generator):
-            gain = self._gain(x[part], y[part], draw_shifts(len(part), self._max_shift, generator))
-            self._velocity = _MOMENTUM * self._velocity + gain / gain.norm().clamp(min=1e-30)
-            rate = max(2 / (self._steps + 2), _LEAST_RATE)
-            self._soft = self._soft + rate * (self._space.best(self._velocity) - self._soft)
-            self._steps += 1
-        return self._space.perturbation(self._soft, max_shift=self._max_shift)
-
-    def _gain(self, x: Tensor, y: Tensor, shifts: Tensor | None) -> Tensor:
-        """What one more event in, or from, each cell of the mask is worth to a batch: (2, T, C, H, W)."""
-        insertable, deletable = (mask.to(x.dtype) for mask in self._space.threat.allowed(x))
-        if shifts is None:
-            edited = x + self._soft[0] * insertable - self._soft[1] * deletable
-            gradient, _ = self._view.input_gradient(edited, y, objective=self._objective)
-            return torch.stack([(gradient * insertable).sum(0), -(gradient * deletable).sum(0)])
-        turns = shifts.tolist()
-        turned = torch.stack([self._soft.roll(turn, 1) for turn in turns])
-        edited = x + turned[:, 0] * insertable - turned[:, 1] * deletable
-        gradient, _ = self._view.input_gradient(edited, y, objective=self._objective)
-        gains = torch.stack([gradient * insertable, -gradient * deletable], 1)
-        return torch.stack([one.roll(-turn, 1) for one, turn in zip(gains, turns, strict=True)]).sum(0)

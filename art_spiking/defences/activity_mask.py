@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import torch
@@ -18,11 +19,11 @@ class MaskFilter(EventFilter):
     of more loses all. Soft values, as gradient attacks make them, count by their sum, with half an event as
     tolerance.
 
-    Forward is the input times an exact 0/1 mask. Backward is the identity (straight-through), so that an
-    attack also sees the pixels that are silenced now, plus, for each event, what it does to its whole pixel:
-    one more brings the pixel nearer to silence. The derivative of the step is taken from the count,
-    triangular, 1 / w high and w = max(1, max_events / 4) wide on either side: an attacker can keep pixels
-    below the limit, and silence the ones that speak against it.
+    Forward is the input times an exact 0/1 mask. Backward is the derivative of a smooth twin that keeps the
+    share 1/2 - atan((count - max_events - 1/2) / w) / pi of a pixel, w = max(1/2, max_events / 16): an event
+    is worth less where its pixel is silenced, and one more may cost all of its pixel. So an attacker can stay
+    below the limit, silence the pixels that speak against it, and bring silenced ones back; no gradient is
+    ever exactly 0.
 
     Source: the mask filter of Marchisio et al., DVS-Attacks (arXiv 2107.00415) and R-SNN (2109.00533), by its
     description; thresholds there are 25 to 200 events on DVS128 Gesture, 5 to 55 on N-MNIST. They filter
@@ -71,7 +72,9 @@ class _Silence(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         x, count = ctx.saved_tensors
-        width = max(1.0, ctx.max_events / 4)
-        slope = (1 - (count - ctx.max_events - 0.5).abs() / width).clamp_min(0) / width
+        width = max(0.5, ctx.max_events / 16)
+        over = (count - ctx.max_events - 0.5) / width
+        share = 0.5 - over.atan() / math.pi
+        slope = 1 / (math.pi * width * (1 + over**2))
         lost = (gradient * x).sum((1, 2), keepdim=True)
-        return gradient - slope * lost, None
+        return gradient * share - slope * lost, None

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+import math
+from typing import Any, ClassVar
 
 import torch
 
-from art_spiking.defences.base import EventFilter, StraightThroughMask
+from art_spiking.defences.base import EventFilter
 
 
 class BackgroundActivityFilter(EventFilter):
@@ -19,8 +20,10 @@ class BackgroundActivityFilter(EventFilter):
     window is filtered as any other. Counts above one count that often; soft values, as gradient attacks
     make them, count by their sum, with half an event as tolerance.
 
-    Forward is the input times an exact 0/1 mask; backward is the identity (straight-through), so that an
-    attack also sees the events that are filtered now, and no gradient is masked.
+    Forward is the input times an exact 0/1 mask. Backward is the derivative of a smooth twin that keeps the
+    share 1/2 + atan((supporting - support + 1/2) / w) / pi of an event, w = max(1/2, support / 4): an event
+    without neighbours is worth less, and one that brings others through is worth what they are. No gradient
+    is ever exactly 0, so that an attack also sees the events that are filtered now.
 
     Source: T. Delbruck, Frame-free dynamic digital vision, 2008: an event supports its eight neighbours for a
     given time. There per event and timestamp; here on a grid, and `support` may ask for more than one.
@@ -73,14 +76,30 @@ class BackgroundActivityFilter(EventFilter):
 
     def filtered(self, x: torch.Tensor) -> torch.Tensor:
         """See `EventFilter.filtered`."""
-        return StraightThroughMask.apply(x, self.mask(x))  # type: ignore[no-untyped-call,no-any-return]
+        return _Supported.apply(x, self.window_steps, self.support)  # type: ignore[no-untyped-call,no-any-return]
 
-    def mask(self, x: torch.Tensor) -> torch.Tensor:
-        """Returns which cells are kept, (N, T, 1, H, W) bool, for both polarities alike."""
-        with torch.no_grad():
-            events = x.detach().clamp_min(0).sum(dim=2)
-            supporting = _window_sum(_neighbour_sum(events), self.window_steps)
-            return (supporting > self.support - 0.5).unsqueeze(2)
+
+class _Supported(torch.autograd.Function):
+    """Drops the events without support; backward as the class above says."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, window: int, support: int) -> torch.Tensor:
+        supporting = _window_sum(_neighbour_sum(x.clamp_min(0).sum(dim=2)), window)
+        ctx.save_for_backward(x, supporting)
+        ctx.window, ctx.support = window, support
+        return x * (supporting > support - 0.5).unsqueeze(2)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        x, supporting = ctx.saved_tensors
+        width = max(0.5, ctx.support / 4)
+        over = (supporting - ctx.support + 0.5) / width
+        share = 0.5 + over.atan() / math.pi
+        slope = 1 / (math.pi * width * (1 + over**2))
+        # What each event's neighbours are worth in this step and the window after it.
+        saved = _neighbour_sum(slope * (gradient * x).sum(dim=2))
+        saved = _window_sum(saved.flip(1), ctx.window).flip(1)
+        return gradient * share.unsqueeze(2) + saved.unsqueeze(2), None, None
 
 
 def _neighbour_sum(events: torch.Tensor) -> torch.Tensor:

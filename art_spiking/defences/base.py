@@ -7,7 +7,6 @@ from abc import abstractmethod
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from art.preprocessing.preprocessing import PreprocessorPyTorch
 from torch import Tensor
 
@@ -78,17 +77,3 @@ class EventFilter(PreprocessorPyTorch):
         """The class and all parameters."""
         named = [*self.params, "apply_fit", "apply_predict"]
         return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)}' for name in named)})"
-
-
-class StraightThroughMask(torch.autograd.Function):
-    """Multiplies by a mask forward; passes the gradient unchanged backward."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, mask: Tensor) -> Tensor:
-        """The kept events."""
-        return x * mask
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        """The gradient, as if nothing had been removed."""
-        return gradient, None
