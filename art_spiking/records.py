@@ -130,7 +130,7 @@ class Record(_Frozen):
     record holds `adversarial` predictions. `labels`, `clean`, `adversarial` and `control` are classes, one
     per test sample. `forwards` and `backwards` count the samples that passed through the model, for each
     sample that the attack worked on: the craft samples when it fits one perturbation for all, else the test
-    samples.
+    samples. `chosen` states what the attack chose on the craft split, such as the surrogate of a sweep.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -146,6 +146,7 @@ class Record(_Frozen):
     control: tuple[Count, ...] = ()
     cost: Costs = Costs()
     control_cost: Costs = Costs()
+    chosen: Free = Field(default_factory=dict)
     flags: tuple[Flag, ...] = ()
     forwards: Amount = 0.0
     backwards: Amount = 0.0

@@ -208,6 +208,22 @@ def test_the_packages_own_attacks_are_flagged_alike():
     assert "own-surrogate" in codes(found[0])
 
 
+def test_a_sweep_chooses_on_the_craft_split_and_the_record_says_which():
+    given = splits()
+    swept, named = run(
+        case("event-gradient", name="swept", parameters={"steps": 2, "surrogate": "sweep"}),
+        case("event-gradient", name="named", parameters={"steps": 2, "surrogate": "hart"}),
+        attacks={"event-gradient": EventGradientAttack},
+        given=given,
+    )
+    assert swept.status == named.status == "ok"
+    assert swept.case.parameters["surrogate"] == "sweep"
+    assert swept.chosen["samples"] == len(given.craft.y)
+    assert swept.chosen["surrogate"] == swept.chosen["ranking"][0]["path"]
+    assert Record.from_json(swept.to_json()) == swept
+    assert named.chosen == {}
+
+
 def test_a_parameter_that_an_attack_does_not_take_is_named():
     wrong, target, fine = run(
         case("first-cells", parameters={"edit": 3}, control="nothing"),

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar, Generic, Protocol, final
 
 import numpy as np
@@ -14,13 +16,15 @@ from art.attacks.attack import EvasionAttack
 from torch import Tensor
 from typing_extensions import TypeVar
 
+from art_spiking.attacks.choosing import SWEEP, SWEEP_SAMPLES, strongest
 from art_spiking.attacks.objectives import gap
 from art_spiking.attacks.perturbations import Perturbation
 from art_spiking.errors import InvalidInput
 from art_spiking.estimators import SpikingClassifier, warn_of_own_surrogate
 from art_spiking.estimators.inputs import check_shape, label_indices
 from art_spiking.events import validate_spike_tensor
-from art_spiking.surrogates import Atan, Surrogate, surrogate_from_dict
+from art_spiking.gradient_paths import GradientPath, path_from_dict, path_named
+from art_spiking.surrogates import Atan
 from art_spiking.threats import EventThreat, ThreatModel
 
 Array = npt.NDArray[Any]
@@ -34,8 +38,10 @@ step to the next it multiplies by 1 - h(u); a derivative higher than 2, an alpha
 without bound (measured: attacks all but fail from alpha 5 on).
 """
 
-Surrogates = Surrogate | Mapping[str, Any] | Sequence[Surrogate | Mapping[str, Any]] | None
+OneSurrogate = GradientPath | Mapping[str, Any] | str
+"""A gradient path, its `to_dict`, its name in `gradient_paths.PATHS`, or "sweep"; see `EventAttack.tune`."""
 
+Surrogates = OneSurrogate | Sequence[OneSurrogate] | None
 
 _ACCEPTED = {"EventThreat": "EventEdits, PixelRate, PatchRegion, or several joined by &"}
 ThreatT = TypeVar("ThreatT", bound=ThreatModel, default=EventThreat)
@@ -52,6 +58,7 @@ class EventAttack(EvasionAttack, Generic[ThreatT]):
         threats: the kinds of threat model that it serves.
         universal: whether `fit` makes one perturbation for all samples.
         leaves_fooled: whether samples that are misclassified already are returned unchanged.
+        chosen: what `tune` chose, as plain data for the record; empty where nothing was left to choose.
     """
 
     attack_params: ClassVar[list[str]] = [*EvasionAttack.attack_params, "threat", "seed", "batch_size"]
@@ -59,6 +66,7 @@ class EventAttack(EvasionAttack, Generic[ThreatT]):
     threats: ClassVar[tuple[type[ThreatModel], ...]] = (EventThreat,)
     universal: ClassVar[bool] = False
     leaves_fooled: ClassVar[bool] = True
+    chosen: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(
         self, estimator: SpikingClassifier, threat: ThreatT, *, seed: int = 0, batch_size: int = 50
@@ -159,6 +167,29 @@ class EventAttack(EvasionAttack, Generic[ThreatT]):
             found = self.run(x, labels[part], generator)
             result[part] = self.threat.project(found.detach(), x)
         return result
+
+    def tune(self, x: Array, y: Array) -> None:
+        """Chooses on a craft split what was left open: the surrogate, where it is "sweep".
+
+        `evaluate` calls it before the attack. The surrogate becomes the strongest of `choosing.CANDIDATES` on
+        the first `SWEEP_SAMPLES` samples, and `chosen` says how all of them did. A network that cannot
+        exchange its surrogate leaves nothing to choose.
+
+        Args:
+            x: (N, T, C, H, W) event counts of the craft split.
+            y: their labels, or targets where the attack is targeted.
+        """
+        if getattr(self, "surrogate", None) != SWEEP or not self.estimator.exchanges_surrogate:
+            return
+
+        def build(path: GradientPath) -> EventAttack[Any]:
+            twin = copy.copy(self)
+            twin.set_params(surrogate=path)
+            return twin
+
+        choice = strongest(build, x[:SWEEP_SAMPLES], y[:SWEEP_SAMPLES])
+        self.set_params(surrogate=choice.best)
+        self.chosen = choice.to_dict()
 
     def fooled(self, predicted: Tensor, y: Tensor) -> Tensor:
         """Whether each predicted class is what the attacker wants: the target, or any class but `y`."""
@@ -308,36 +339,53 @@ def attack_views(estimator: SpikingClassifier, surrogates: Surrogates) -> list[S
 
     Args:
         estimator: the model under attack.
-        surrogates: a spike derivative or its `to_dict`, or several; None, or a network that has no
+        surrogates: a gradient path, its `to_dict` or its name, or several; None, or a network that has no
             exchangeable one, leaves the estimator's own. The latter is told by an `OwnSurrogateWarning`.
+
+    Raises:
+        InvalidInput: a path that the network cannot have, or a sweep that was not made.
     """
     if surrogates is None:
         return [estimator]
     if not estimator.exchanges_surrogate:
         warn_of_own_surrogate(estimator)
         return [estimator]
+    if surrogates == SWEEP:
+        raise InvalidInput(
+            "the attack's surrogate is yet to be chosen",
+            asked=repr(surrogates),
+            remedy="call tune(x, y) with a craft split first, or name a gradient path",
+        )
     return [estimator.with_surrogate(surrogate) for surrogate in checked_surrogates(surrogates)]
 
 
-def checked_surrogates(surrogates: Surrogates) -> list[Surrogate]:
-    """Returns surrogates given as themselves or as the dicts that suites hold; empty for None.
+def checked_surrogates(surrogates: Surrogates) -> list[GradientPath]:
+    """Returns gradient paths given as themselves, as the dicts that suites hold, or by name.
+
+    Empty for None, and for "sweep", which leaves them to be chosen.
 
     Raises:
         InvalidInput: neither, or an empty sequence.
-        UnknownName: a dict that names none.
+        UnknownName: a dict or a name that names none.
     """
-    if surrogates is None:
+    if surrogates is None or surrogates == SWEEP:
         return []
     several = surrogates if isinstance(surrogates, list | tuple) else [surrogates]
-    read = [surrogate_from_dict(s) if isinstance(s, Mapping) else s for s in several]
-    result = [surrogate for surrogate in read if isinstance(surrogate, Surrogate)]
+    read = [_path(one) for one in several]
+    result = [path for path in read if isinstance(path, GradientPath)]
     if not result or len(result) < len(read):
         raise InvalidInput(
             "a surrogate does not fit",
             asked=repr(surrogates),
-            accepted="a Surrogate, its to_dict, several of these, or None",
+            accepted="a gradient path or Surrogate, its to_dict or name, several of these, or None",
         )
     return result
+
+
+def _path(one: Any) -> Any:
+    if isinstance(one, str):
+        return path_named(one)
+    return path_from_dict(one) if isinstance(one, Mapping) else one
 
 
 def check_whole(name: str, value: object, *, least: int = 1, most: int | None = None) -> None:

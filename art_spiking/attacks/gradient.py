@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -12,6 +11,7 @@ from torch import Tensor
 from art_spiking.attacks.base import (
     SAMPLE_SURROGATE,
     EventAttack,
+    OneSurrogate,
     attack_views,
     check_flag,
     check_whole,
@@ -22,7 +22,6 @@ from art_spiking.attacks.edit_space import EditSpace, budgets_of, widened
 from art_spiking.attacks.objectives import objective_named
 from art_spiking.errors import InvalidInput
 from art_spiking.estimators import SpikingClassifier
-from art_spiking.surrogates import Surrogate
 from art_spiking.threats import EventThreat
 
 _WIDER = 4
@@ -59,7 +58,7 @@ class EventGradientAttack(EventAttack):
         *,
         steps: int = 30,
         objective: str = "soft-gap",
-        surrogate: Surrogate | Mapping[str, Any] | None = SAMPLE_SURROGATE,
+        surrogate: OneSurrogate | None = SAMPLE_SURROGATE,
         fewest: bool = False,
         targeted: bool = False,
         seed: int = 0,
@@ -72,7 +71,8 @@ class EventGradientAttack(EventAttack):
             threat: what may be changed; EventEdits, alone or joined with others.
             steps: gradients per sample, at most.
             objective: "soft-gap", "gap" or "cross-entropy".
-            surrogate: spike derivative, or its dict; None for the estimator's own.
+            surrogate: gradient path, its dict or its name; "sweep" for the strongest on a craft split, which
+                `tune` takes; None for the estimator's own.
             fewest: use all steps to find fewer edits, rather than stop at the first success.
             targeted: whether `y` holds classes to reach.
             seed: unused by this attack, which draws nothing.

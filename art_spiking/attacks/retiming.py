@@ -64,8 +64,9 @@ class SpikeRetiming(EventAttack[Retiming]):
             threat: how far, and how many, events may move.
             steps: gradients per sample and surrogate, at most.
             objective: "soft-gap", "gap" or "cross-entropy".
-            surrogate: spike derivative, or its dict; of several each in turn, on the samples that are left;
-                None for the estimator's own.
+            surrogate: gradient path, its dict or its name; of several each in turn, on the samples that are
+                left; "sweep" for the strongest on a craft split, which `tune` takes; None for the estimator's
+                own.
             targeted: whether `y` holds classes to reach.
             seed: unused by this attack, which draws nothing.
             batch_size: samples attacked at once.

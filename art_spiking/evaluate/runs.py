@@ -53,9 +53,10 @@ class _Asked:
 
 @dataclass(frozen=True)
 class _Run:
-    """What one attack returned and what it took; queries are per sample that the attack worked on."""
+    """What one attack returned, chose and took; queries are per sample that the attack worked on."""
 
     x_adv: Any
+    chosen: dict[str, Any]
     forwards: float
     backwards: float
     seconds: float
@@ -139,6 +140,7 @@ def _attack_and_score(setting: Setting, case: Case, started: str) -> tuple[Recor
         cost=_costs(threat.cost(x_adv, data.x)),
         control=control,
         control_cost=control_cost,
+        chosen=run.chosen,
         flags=(*setting.flags, *run.doubts, *doubts),
         **queries,
     )
@@ -159,6 +161,8 @@ def _run_attack(setting: Setting, asked: _Asked, case: Case) -> _Run:
         attack = factory(estimator, threat, **asked.parameters, seed=asked.seed)
         if getattr(attack, "surrogate", None) is not None and not estimator.exchanges_surrogate:
             doubts = (Flag(code="own-surrogate", text=own_surrogate_text(setting.estimator)),)
+        if callable(getattr(attack, "tune", None)):
+            attack.tune(craft.x.copy(), asked.classes(craft.y))
         if getattr(attack, "universal", False):
             perturbation = attack.fit(craft.x.copy(), asked.classes(craft.y))
             x_adv = perturbation.apply(test.x.copy(), seed=asked.seed)
@@ -167,7 +171,8 @@ def _run_attack(setting: Setting, asked: _Asked, case: Case) -> _Run:
             x_adv = attack.generate(test.x.copy(), asked.classes(test.y))
             samples = len(test.y)
     seconds = time.perf_counter() - start
-    return _Run(x_adv, count.forwards / samples, count.backwards / samples, seconds, doubts)
+    chosen = dict(getattr(attack, "chosen", {}))
+    return _Run(x_adv, chosen, count.forwards / samples, count.backwards / samples, seconds, doubts)
 
 
 def _run_control(
