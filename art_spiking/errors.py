@@ -83,3 +83,7 @@ class MissingDependency(ArtSpikingError, ImportError):
 
 class InvalidSubmission(ArtSpikingError, ValueError):
     """A leaderboard submission with one or more problems."""
+
+
+class DifferentTimeStep(UserWarning):
+    """A model with time constants is run at another length of a step than it was made for."""

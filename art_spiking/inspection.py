@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -127,32 +128,50 @@ class Activity:
 
 
 @dataclass(frozen=True)
+class Candidate:
+    """A semantics that a network may have.
+
+    Attributes:
+        name: Of the semantics.
+        semantics: The dynamics.
+        layer_semantics: Those of single layers that differ, by node name.
+    """
+
+    name: str
+    semantics: NeuronSemantics
+    layer_semantics: Mapping[str, NeuronSemantics] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Trial:
     """A network under one semantics.
 
     Attributes:
-        name: Of the semantics.
-        semantics: The dynamics that it was run under.
+        candidate: What it was run under.
         outcome: How it did; None where it cannot be run so.
         problem: Why it cannot, such as a step that is longer than a time constant.
         activity: Of the layers, if it was asked for.
     """
 
-    name: str
-    semantics: NeuronSemantics
+    candidate: Candidate
     outcome: Outcome | None
     problem: str | None = None
     activity: Activity | None = None
 
 
 def report(
-    graph: GraphSpec, *, semantics: NeuronSemantics | None = None, dt_us: float | None = None
+    graph: GraphSpec,
+    *,
+    semantics: NeuronSemantics | None = None,
+    layer_semantics: Mapping[str, NeuronSemantics] = MappingProxyType({}),
+    dt_us: float | None = None,
 ) -> GraphReport:
     """What a graph is made of.
 
     Args:
         graph: Any graph; nothing is run.
         semantics: Gives the decays, together with dt_us.
+        layer_semantics: Of single layers that differ.
         dt_us: Length of a time step in µs.
 
     Raises:
@@ -175,7 +194,7 @@ def report(
                 output_shape=shapes[name],
                 parameters=sum(node.arrays[key].size for key in _WEIGHTS if key in node.arrays),
                 times_us=times,
-                decay=_decay(node, semantics, dt_us),
+                decay=_decay(node, layer_semantics.get(name, semantics), dt_us),
                 threshold=None if fires is None else _range(fires),
                 receptive_field=fields[name],
                 multiply_adds=multiply_adds(node, shapes[name]),
@@ -267,11 +286,10 @@ def outcome(
 
 def try_semantics(
     graph: GraphSpec,
-    semantics: NeuronSemantics,
+    candidate: Candidate,
     x: npt.NDArray[np.float32],
     y: npt.NDArray[np.int64],
     *,
-    name: str,
     dt_us: float | None = None,
     advance: Callable[[int], object] = lambda samples: None,
 ) -> Trial:
@@ -279,10 +297,9 @@ def try_semantics(
 
     Args:
         graph: The network's graph.
-        semantics: The dynamics.
+        candidate: The dynamics.
         x: As of `measure`.
         y: As of `measure`.
-        name: Of the semantics.
         dt_us: Length of a time step in µs.
         advance: As of `measure`.
 
@@ -290,11 +307,16 @@ def try_semantics(
         InvalidInput: The samples or labels do not fit the network.
     """
     try:
-        network = SpikingNetwork.from_graph(graph, semantics=semantics, dt_us=dt_us)
+        network = SpikingNetwork.from_graph(
+            graph,
+            semantics=candidate.semantics,
+            layer_semantics=candidate.layer_semantics,
+            dt_us=dt_us,
+        )
     except InvalidInput as error:
         advance(len(x))
-        return Trial(name, semantics, None, problem=str(error))
-    return Trial(name, semantics, outcome(network, x, y, advance=advance))
+        return Trial(candidate, None, problem=str(error))
+    return Trial(candidate, outcome(network, x, y, advance=advance))
 
 
 def _parts(network: SpikingNetwork, x: npt.NDArray[np.float32], y: npt.NDArray[np.int64]) -> Iterator[Tensor]:

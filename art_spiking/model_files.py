@@ -11,14 +11,14 @@ import math
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from art_spiking.errors import ArtSpikingError, CannotWrite, InvalidInput, InvalidModel
+from art_spiking.errors import ArtSpikingError, CannotWrite, InvalidInput, InvalidModel, UnknownName
 from art_spiking.files import write_atomically
 from art_spiking.graph_checks import MAX_NODES
 from art_spiking.graphs import GraphSpec, ModelProblem, ModelProblems, NodeSpec, graph_problems
@@ -50,12 +50,14 @@ class StoredModel:
         semantics: What the graph leaves open.
         dt_us: Length of a time step in µs.
         steps: Time steps of a recording, as the model was trained.
+        layer_semantics: The same for single layers that differ from the rest, by node name.
     """
 
     graph: GraphSpec
     semantics: NeuronSemantics
     dt_us: float
     steps: int
+    layer_semantics: Mapping[str, NeuronSemantics] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Checks the two numbers."""
@@ -74,9 +76,12 @@ class StoredModel:
         """The network, ready to run.
 
         Raises:
-            InvalidInput: dt_us is too long for the semantics.
+            UnknownName: Semantics of a layer that is not there.
+            InvalidInput: dt_us is too long for the semantics, or semantics of a layer that has none.
         """
-        return SpikingNetwork.from_graph(self.graph, semantics=self.semantics, dt_us=self.dt_us)
+        return SpikingNetwork.from_graph(
+            self.graph, semantics=self.semantics, layer_semantics=self.layer_semantics, dt_us=self.dt_us
+        )
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,7 @@ class ModelReport:
         problems: Everything that keeps the files from being a model; empty exactly when `stored` is there.
         stored: The model.
         semantics, dt_us, steps: What graph.json states, or None where that part is wrong.
+        layer_semantics: The same for single layers; empty where none is stated or that part is wrong.
         input_shape: Of one time step, without batch and time; None where the graph is wrong.
         output_shape: Likewise.
     """
@@ -98,6 +104,7 @@ class ModelReport:
     steps: int | None = None
     input_shape: tuple[int, ...] | None = None
     output_shape: tuple[int, ...] | None = None
+    layer_semantics: Mapping[str, NeuronSemantics] = field(default_factory=dict)
 
 
 def save_model(network: SpikingNetwork, folder: str | os.PathLike[str], *, steps: int) -> None:
@@ -118,7 +125,8 @@ def save_model(network: SpikingNetwork, folder: str | os.PathLike[str], *, steps
             found="a network made without it",
             remedy="give dt_us where the network is made",
         )
-    write_model(StoredModel(network.to_graph(), network.semantics, network.dt_us, steps), folder)
+    stored = StoredModel(network.to_graph(), network.semantics, network.dt_us, steps, network.layer_semantics)
+    write_model(stored, folder)
 
 
 def load_model(folder: str | os.PathLike[str]) -> SpikingNetwork:
@@ -162,6 +170,8 @@ def inspect_model(folder: str | os.PathLike[str]) -> ModelReport:
     header, parts = _part(_Header, table), _part(_Parts, table)
     semantics, more = _semantics(table)
     problems += more
+    layers, more = _layer_semantics(table)
+    problems += more
     if raw_weights is not None and header is not None:
         problems += _hash_problems(header, raw_weights)
     graph = None
@@ -172,6 +182,7 @@ def inspect_model(folder: str | os.PathLike[str]) -> ModelReport:
         semantics=semantics,
         dt_us=None if header is None else header.dt_us,
         steps=None if header is None else header.steps,
+        layer_semantics=layers,
     )
     if graph is not None:
         shapes = graph.shapes()
@@ -179,9 +190,12 @@ def inspect_model(folder: str | os.PathLike[str]) -> ModelReport:
         report = replace(report, input_shape=ends["Input"], output_shape=ends["Output"])
     if problems or graph is None or header is None or semantics is None:
         return replace(report, problems=tuple(problems))
-    stored = StoredModel(graph, semantics, header.dt_us, header.steps)
+    stored = StoredModel(graph, semantics, header.dt_us, header.steps, layers)
     try:
         stored.network()
+    except UnknownName as error:
+        wrong = ModelProblem(GRAPH_FILE, "layer_semantics", str(error.accepted), str(error.asked))
+        return replace(report, problems=(wrong,))
     except ArtSpikingError as error:
         expected, found = str(error.accepted or "a network that can be run"), str(error)
         return replace(report, problems=(ModelProblem(GRAPH_FILE, "dt_us", expected, found),))
@@ -196,11 +210,13 @@ def write_model(stored: StoredModel, folder: str | os.PathLike[str]) -> None:
     """
     arrays = {f"{n}.{k}": a for n, node in stored.graph.nodes.items() for k, a in node.arrays.items()}
     weights = write_arrays(arrays)
+    layers = {name: semantics.to_dict() for name, semantics in stored.layer_semantics.items()}
     graph = {
         "format": FORMAT,
         "version": FORMAT_VERSION,
         **stored.graph.header(),
         "semantics": stored.semantics.to_dict(),
+        **({"layer_semantics": layers} if layers else {}),
         "dt_us": stored.dt_us,
         "steps": stored.steps,
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
@@ -268,6 +284,7 @@ class _GraphFile(_Parts, _Header):
     format: Literal["art-spiking-model"]
     version: Literal[1]
     semantics: dict[str, Any]
+    layer_semantics: Annotated[dict[str, dict[str, Any]], Field(max_length=MAX_NODES)] = {}
 
 
 def _content(path: Path, max_bytes: int) -> tuple[bytes | None, list[ModelProblem]]:
@@ -308,6 +325,18 @@ def _semantics(table: Any) -> tuple[NeuronSemantics | None, list[ModelProblem]]:
         return NeuronSemantics.from_dict(stated), []
     except ArtSpikingError as error:
         return None, [ModelProblem(GRAPH_FILE, "semantics", str(error.accepted), str(error.found))]
+
+
+def _layer_semantics(table: Any) -> tuple[dict[str, NeuronSemantics], list[ModelProblem]]:
+    stated = table.get("layer_semantics") if isinstance(table, dict) else None
+    found: dict[str, NeuronSemantics] = {}
+    problems = []
+    for name, own in stated.items() if isinstance(stated, dict) else ():
+        semantics, wrong = _semantics({"semantics": own})
+        problems += [replace(problem, key=f"layer_semantics.{name}") for problem in wrong]
+        if semantics is not None:
+            found[name] = semantics
+    return found, problems
 
 
 def _hash_problems(header: _Header, raw_weights: bytes) -> list[ModelProblem]:

@@ -24,6 +24,7 @@ from art_spiking.running import Schedule, walk
 from art_spiking.semantics_text import model_semantics_text, parse_model_semantics
 from art_spiking.spike_delays import FIRES, with_spike_delays
 from art_spiking.surrogates import Atan, GradientPath, Surrogate
+from art_spiking.time_steps import check_step, stated_step
 
 if TYPE_CHECKING:
     import nir
@@ -123,12 +124,18 @@ class SpikingNetwork(nn.Module):
             InvalidModel: The file is not safe to read or damaged, or the graph is not one that can be run.
             UnknownName: There is no such preset.
             InvalidInput: The metadata's semantics or dt_us cannot be used.
+
+        Warns:
+            DifferentTimeStep: The model has time constants, and was made for steps of another length.
         """
         graph = read_nir(source) if isinstance(source, str | os.PathLike) else graph_from_nir(source)
         if semantics is None:
             semantics, stated = parse_model_semantics(str(graph.metadata.get("semantics", "nir")))
             layer_semantics = stated if layer_semantics is None else layer_semantics
-        dt_us = _stated_step(graph) if dt_us is None else dt_us
+        if dt_us is None:
+            dt_us = _stated_step(graph)
+        else:
+            check_step(graph, dt_us, stated_us=stated_step(graph))
         return cls(graph, semantics=semantics, layer_semantics=layer_semantics, dt_us=dt_us)
 
     @classmethod
@@ -183,7 +190,7 @@ class SpikingNetwork(nn.Module):
         parts = []
         layers = self._layers()
         for part in self._parts(x):
-            for name, _, potential in walk(self._schedule, layers, part, membrane_of=last[0]):
+            for name, _, potential in walk(self._schedule, layers, part, membrane_of=last[0], only=()):
                 if name == last[0]:
                     parts.append(cast(Tensor, potential))
                     break
@@ -345,7 +352,7 @@ class SpikingNetwork(nn.Module):
 
     def _output(self, x: Tensor) -> Tensor:
         last = x
-        for _, output, _ in walk(self._schedule, self._layers(), x):
+        for _, output, _ in walk(self._schedule, self._layers(), x, only=()):
             last = output
         return last
 
@@ -386,12 +393,16 @@ class SpikingNetwork(nn.Module):
 
 def _stated_step(graph: GraphSpec) -> float | None:
     """The metadata's dt_us, if there is one."""
-    stated = graph.metadata.get("dt_us")
-    if stated is None or (isinstance(stated, int | float) and 0 < stated < float("inf")):
-        return stated
-    raise InvalidInput(
-        "the metadata's dt_us cannot be used", found=repr(stated), accepted="µs, above 0", remedy="pass dt_us"
-    )
+    written = graph.metadata.get("dt_us")
+    stated = stated_step(graph)
+    if written is not None and stated is None:
+        raise InvalidInput(
+            "the metadata's dt_us cannot be used",
+            found=repr(written),
+            accepted="µs, above 0",
+            remedy="pass dt_us",
+        )
+    return stated
 
 
 def _cat(parts: list[Tensor]) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,8 +34,9 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     "--semantics",
     metavar="TEXT",
     help="What the neurons do in discrete time, which the file leaves open: a preset (nir, sinabs, snntorch, "
-    "norse, spikingjelly), key=value pairs that differ from it, or both: sinabs,spikes=one. Needed unless "
-    "the file's metadata states it.",
+    "norse, spikingjelly, slayer), key=value pairs that differ from it, or both: sinabs,spikes=one. A layer "
+    "that differs comes after a semicolon: 'snntorch;out:reset=none'. Needed unless the file's metadata "
+    "states it.",
 )
 @click.option(
     "--dt-us",
@@ -48,6 +50,13 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     metavar="N",
     help="Time steps of a recording, as trained. Needed unless the metadata states it.",
 )
+@click.option(
+    "--written-dt-us",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="US",
+    help="Length of a step by which the exporter wrote the time constants, where it is not --dt-us: 100 for "
+    "snnTorch and SpikingJelly unless they were asked for another. They become as many steps of --dt-us.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace the two files where they are there.")
 @click.pass_context
 def pack(
@@ -58,6 +67,7 @@ def pack(
     semantics: str | None,
     dt_us: int | None,
     steps: int | None,
+    written_dt_us: float | None,
     overwrite: bool,
 ) -> None:
     """Turn MODEL.nir into graph.json and weights.safetensors.
@@ -82,7 +92,8 @@ def pack(
             f"{folder} already holds {' and '.join(there)}: choose another folder, or give --overwrite"
         )
     try:
-        stored = _stored(model, {"semantics": semantics, "dt_us": dt_us, "steps": steps})
+        asked = {"semantics": semantics, "dt_us": dt_us, "steps": steps}
+        stored = stored_from_nir(model, asked, written_us=written_dt_us)
         digest = stored.network().digest()
         write_model(stored, folder)
     except CannotWrite as error:
@@ -98,11 +109,24 @@ def pack(
     click.echo(f"  digest     {digest}")
 
 
-def _stored(model: Path, asked: dict[str, str | int | None]) -> StoredModel:
-    """The model in the file with what was asked, or else with what the file's metadata states."""
+def stored_from_nir(
+    model: Path, asked: Mapping[str, str | int | None], *, written_us: float | None = None
+) -> StoredModel:
+    """The model in a .nir file with what was asked, or else with what the file's metadata states.
+
+    Args:
+        model: The file.
+        asked: "semantics", "dt_us" and "steps", as the options of `pack`; None where nothing was asked.
+        written_us: Length of a step by which the file's time constants were written, where it is not dt_us.
+
+    Raises:
+        click.UsageError: Something is neither asked nor stated, or the semantics cannot be read.
+        InvalidModel: The file is no model that can be run.
+    """
     from art_spiking.model_files import StoredModel
     from art_spiking.nir_graphs import read_nir
-    from art_spiking.semantics_text import parse_semantics
+    from art_spiking.semantics_text import parse_model_semantics
+    from art_spiking.time_steps import check_step, retimed, stated_step
 
     graph = read_nir(model)
     stated = {key: graph.metadata.get(key) if value is None else value for key, value in asked.items()}
@@ -110,14 +134,17 @@ def _stored(model: Path, asked: dict[str, str | int | None]) -> StoredModel:
     if missing:
         raise click.UsageError(f"{model.name} states none in its metadata: give {', '.join(missing)}")
     try:
-        semantics = parse_semantics(str(stated["semantics"]))
+        semantics, layers = parse_model_semantics(str(stated["semantics"]))
     except (UnknownName, InvalidInput) as error:
         if asked["semantics"] is None:
             raise
         raise click.BadParameter(str(error), param_hint="--semantics") from error
-    return StoredModel(
-        graph, semantics, _whole(model, "dt_us", stated["dt_us"]), _whole(model, "steps", stated["steps"])
-    )
+    dt_us, steps = (_whole(model, key, stated[key]) for key in ("dt_us", "steps"))
+    if written_us is None:
+        check_step(graph, dt_us, stated_us=stated_step(graph))
+    else:
+        graph = retimed(graph, written_us, dt_us)
+    return StoredModel(graph, semantics, dt_us, steps, layers)
 
 
 def _whole(model: Path, key: str, value: object) -> int:
@@ -152,5 +179,6 @@ def _summary(stored: StoredModel) -> str:
             f"  output     {shapes[order[-1]]}",
             f"  weights    {weights}",
             f"  semantics  {semantics}",
+            *(f"  of {name}  {own.to_text()}" for name, own in stored.layer_semantics.items()),
         )
     )

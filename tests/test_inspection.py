@@ -20,7 +20,7 @@ from inspection_samples import (
 
 from art_spiking.errors import InvalidInput
 from art_spiking.graphs import GraphSpec, NodeSpec
-from art_spiking.inspection import Range, measure, outcome, report, try_semantics
+from art_spiking.inspection import Candidate, Range, measure, outcome, report, try_semantics
 from art_spiking.network import SpikingNetwork
 from art_spiking.semantics import PRESETS
 
@@ -149,8 +149,8 @@ def test_samples_that_do_not_fit(x, y):
 def test_a_semantics_that_cannot_be_run_says_why():
     x = np.zeros((1, 2, 2, 8, 8), np.float32)
     y = np.array([0])
-    good = try_semantics(conv_graph(), PRESETS["sinabs"], x, y, name="sinabs", dt_us=30_000)
-    bad = try_semantics(conv_graph(), PRESETS["nir"], x, y, name="nir", dt_us=30_000)
+    good = try_semantics(conv_graph(), Candidate("sinabs", PRESETS["sinabs"]), x, y, dt_us=30_000)
+    bad = try_semantics(conv_graph(), Candidate("nir", PRESETS["nir"]), x, y, dt_us=30_000)
     assert (good.problem, good.outcome.accuracy.total) == (None, 1)
     assert bad.outcome is None
     assert "a step is longer than a time constant" in bad.problem

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from art_spiking import network as network_module
 from art_spiking.building import Conv, Dense, Flat, Neurons, SumPool, plan_graph
-from art_spiking.errors import InvalidInput, InvalidModel, UnknownName
+from art_spiking.errors import DifferentTimeStep, InvalidInput, InvalidModel, UnknownName
 from art_spiking.graphs import GraphSpec, NodeSpec
 from art_spiking.layers import NeuronLayer, Pooling
 from art_spiking.network import SpikingNetwork
@@ -405,7 +405,8 @@ class TestNirFiles:
 
     def test_what_is_asked_for_comes_before_what_is_stated(self, network: SpikingNetwork, tmp_path):
         network.to_nir(tmp_path / "a.nir")
-        asked = SpikingNetwork.from_nir(tmp_path / "a.nir", semantics="norse", dt_us=500)
+        with pytest.warns(DifferentTimeStep, match="states steps of 1000 µs; at 500 µs"):
+            asked = SpikingNetwork.from_nir(tmp_path / "a.nir", semantics="norse", dt_us=500)
         assert (asked.semantics, asked.dt_us) == (PRESETS["norse"], 500)
 
     def test_what_nothing_states_is_nirs(self):

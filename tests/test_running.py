@@ -308,7 +308,9 @@ def stepped(network: SpikingNetwork, x: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("seed", range(150))
 def test_any_graph_equals_itself_one_step_after_the_other(seed):
-    semantics = list(PRESETS.values())[seed % len(PRESETS)]
+    # Random parameters have no fixed point, and its delays of spikes are nodes that the graph does not hold.
+    real = [semantics for semantics in PRESETS.values() if semantics.scale is None]
+    semantics = real[seed % len(real)]
     network = SpikingNetwork.from_graph(random_graph(seed), semantics=semantics, dt_us=1000).double()
     generator = torch.Generator().manual_seed(seed)
     x = torch.rand(2, 9, 3, generator=generator).double().requires_grad_()

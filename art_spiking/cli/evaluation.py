@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from art_spiking.cli.stated import check_text, stated_semantics
 from art_spiking.errors import InvalidInput, InvalidModel
 from art_spiking.files import set_aside
 
@@ -64,8 +65,9 @@ class Request:
 @click.option(
     "--semantics",
     metavar="TEXT",
-    help="The dynamics that a .nir file leaves open: a preset (nir, sinabs, snntorch, norse, spikingjelly), "
-    "key=value pairs that differ from it, or both: sinabs,spikes=one,v_min=-1.  [default: nir]",
+    help="The dynamics that a .nir file leaves open: a preset (nir, sinabs, snntorch, norse, spikingjelly, "
+    "slayer), key=value pairs that differ from it, or both: sinabs,spikes=one,v_min=-1. A layer that "
+    "differs comes after a semicolon: 'snntorch;out:reset=none'. Needed unless the file states it.",
 )
 @click.option(
     "--readout",
@@ -200,12 +202,13 @@ def load_network(request: Request) -> tuple[SpikingNetwork, int | None]:
     """The model, and the number of time steps it was trained with if its files say so.
 
     Raises:
-        InvalidInput: there is no such file, it is no model, or semantics were given for a folder.
+        InvalidInput: there is no such file, it is no model, it leaves its semantics open, or semantics were
+            given for a folder.
         InvalidModel: it cannot be read, or holds what is not supported.
     """
     from art_spiking.network import SpikingNetwork
     from art_spiking.nir_graphs import read_nir
-    from art_spiking.semantics_text import parse_semantics
+    from art_spiking.time_steps import check_step, stated_step
 
     path = request.model
     if not path.exists():
@@ -239,17 +242,12 @@ def load_network(request: Request) -> tuple[SpikingNetwork, int | None]:
                 remedy="leave --steps out",
             )
         return stored.network(), stored.steps
-    if request.semantics is not None and not request.semantics.strip():
-        raise InvalidInput(
-            "--semantics is empty",
-            accepted="a preset, key=value pairs, or both: sinabs,spikes=one",
-            remedy="leave --semantics out for what the file states, or else nir",
-        )
+    check_text(request.semantics)
     graph = read_nir(path)
-    stated = graph.metadata.get("semantics", "nir") if request.semantics is None else request.semantics
-    semantics = parse_semantics(str(stated))
+    semantics, layers = stated_semantics(graph, request.semantics, path)
     dt_us = _stated(graph, "dt_us", request.dt_us)
-    network = SpikingNetwork.from_graph(graph, semantics=semantics, dt_us=dt_us)
+    check_step(graph, dt_us, stated_us=stated_step(graph))
+    network = SpikingNetwork.from_graph(graph, semantics=semantics, layer_semantics=layers, dt_us=dt_us)
     return network, _stated(graph, "steps", request.steps)
 
 

@@ -7,14 +7,15 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from art_spiking.cli.stated import check_text
 from art_spiking.errors import InvalidInput, InvalidModel
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Source:
     semantics: NeuronSemantics | None
     dt_us: int | float | None
     steps: int | None
+    layer_semantics: Mapping[str, NeuronSemantics] = field(default_factory=dict)
 
 
 @click.command("inspect", short_help="Show a model's layers, and what they do with data.")
@@ -67,9 +69,9 @@ class Source:
 @click.option(
     "--semantics",
     metavar="TEXT",
-    help="The dynamics that a .nir file leaves open: a preset (nir, sinabs, snntorch, norse, spikingjelly), "
-    "key=value pairs that differ from it, or both: sinabs,spikes=one. With --data, `all` tries every "
-    "preset.",
+    help="The dynamics that a .nir file leaves open: a preset (nir, sinabs, snntorch, norse, spikingjelly, "
+    "slayer), key=value pairs that differ from it, or both: sinabs,spikes=one. A layer that differs comes "
+    "after a semicolon: 'snntorch;out:reset=none'. With --data, `all` tries every preset.",
 )
 @click.option("--binary/--counts", default=True, help="Frames of 0 and 1 (the default), or event counts.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the tables.")
@@ -116,7 +118,13 @@ def _inspect(request: Request) -> Inspection:
         dt_us=source.dt_us,
         steps=source.steps,
         asked=tuple(key for key in ("semantics", "dt_us", "steps") if getattr(request, key) is not None),
-        graph=report(source.graph, semantics=source.semantics, dt_us=source.dt_us),
+        graph=report(
+            source.graph,
+            semantics=source.semantics,
+            layer_semantics=source.layer_semantics,
+            dt_us=source.dt_us,
+        ),
+        layer_semantics=source.layer_semantics,
     )
     if request.data is None:
         return found
@@ -133,7 +141,8 @@ def load_source(request: Request) -> Source:
         UnknownName: there are no such semantics.
     """
     from art_spiking.nir_graphs import read_nir
-    from art_spiking.semantics_text import parse_semantics
+    from art_spiking.semantics_text import parse_model_semantics
+    from art_spiking.time_steps import check_step, stated_step
 
     path = request.model
     if not path.exists():
@@ -142,7 +151,7 @@ def load_source(request: Request) -> Source:
             asked=path,
             accepted="a .nir file, or a folder with graph.json and weights.safetensors",
         )
-    asked = None if request.semantics in (None, _ALL) else parse_semantics(str(request.semantics))
+    asked = None if request.semantics in (None, _ALL) else parse_model_semantics(str(request.semantics))
     if path.is_dir():
         from art_spiking.model_files import read_model
 
@@ -157,14 +166,17 @@ def load_source(request: Request) -> Source:
                     found=f"{key} = {value:g}",
                     remedy=f"leave {option} out",
                 )
-        return Source(stored.graph, asked or stored.semantics, stored.dt_us, stored.steps)
+        semantics, layers = asked or (stored.semantics, stored.layer_semantics)
+        return Source(stored.graph, semantics, stored.dt_us, stored.steps, layers)
     graph = read_nir(path)
     stated = graph.metadata.get("semantics")
     if asked is None and stated is not None:
-        asked = parse_semantics(str(stated))
+        asked = parse_model_semantics(str(stated))
     dt_us = _stated(graph, "dt_us", request.dt_us)
+    check_step(graph, dt_us, stated_us=stated_step(graph))
     steps = _stated(graph, "steps", request.steps)
-    return Source(graph, asked, dt_us, None if steps is None else int(steps))
+    whole, layers = asked or (None, {})
+    return Source(graph, whole, dt_us, None if steps is None else int(steps), layers)
 
 
 def _stated(graph: GraphSpec, key: str, asked: int | None) -> float | None:
@@ -182,8 +194,7 @@ def _stated(graph: GraphSpec, key: str, asked: int | None) -> float | None:
 
 def _check_usage(request: Request) -> None:
     """Fails where an option says nothing without another."""
-    if request.semantics is not None and not request.semantics.strip():
-        raise InvalidInput("--semantics is empty", accepted="a preset, key=value pairs, both, or all")
+    check_text(request.semantics)
     if request.data is not None:
         return
     given = {"--data-dir": request.data_dir, "--limit": request.limit, "--steps": request.steps}
@@ -223,7 +234,7 @@ def _tried(request: Request, source: Source, datasets: Catalogue) -> tuple[Event
     """The data, and what the model does with it under the semantics, or under each."""
     from art_spiking.cli.inspection_output import AS_STATED
     from art_spiking.datasets import load_data
-    from art_spiking.inspection import Trial, measure, try_semantics
+    from art_spiking.inspection import Candidate, Trial, measure, try_semantics
     from art_spiking.network import SpikingNetwork
     from art_spiking.semantics import PRESETS
 
@@ -238,20 +249,26 @@ def _tried(request: Request, source: Source, datasets: Catalogue) -> tuple[Event
         datasets=datasets,
     )
 
-    if request.semantics != _ALL and source.semantics is not None:
-        network = SpikingNetwork.from_graph(source.graph, semantics=source.semantics, dt_us=source.dt_us)
+    stated = None
+    if source.semantics is not None:
+        stated = Candidate(AS_STATED, source.semantics, source.layer_semantics)
+    if request.semantics != _ALL and stated is not None:
+        network = SpikingNetwork.from_graph(
+            source.graph,
+            semantics=stated.semantics,
+            layer_semantics=stated.layer_semantics,
+            dt_us=source.dt_us,
+        )
         with _progress(len(data)) as advance:
             activity = measure(network, data.x, data.y, advance=advance)
-        return data, [Trial(AS_STATED, source.semantics, activity.outcome, activity=activity)]
-    named = dict(PRESETS)
-    if source.semantics is not None and source.semantics not in named.values():
-        named = {AS_STATED: source.semantics, **named}
-    with _progress(len(data) * len(named)) as advance:
+        return data, [Trial(stated, activity.outcome, activity=activity)]
+    candidates = [Candidate(name, semantics) for name, semantics in PRESETS.items()]
+    if stated is not None and (stated.layer_semantics or stated.semantics not in PRESETS.values()):
+        candidates.insert(0, stated)
+    with _progress(len(data) * len(candidates)) as advance:
         trials = [
-            try_semantics(
-                source.graph, semantics, data.x, data.y, name=name, dt_us=source.dt_us, advance=advance
-            )
-            for name, semantics in named.items()
+            try_semantics(source.graph, one, data.x, data.y, dt_us=source.dt_us, advance=advance)
+            for one in candidates
         ]
     return data, trials
 

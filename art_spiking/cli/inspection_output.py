@@ -45,6 +45,7 @@ class Inspection:
         graph: The layers.
         data: The samples that the model was run on; empty where it was not.
         trials: What it did with them: one with its activity, or one for each of several semantics.
+        layer_semantics: As stated or asked of single layers that differ.
     """
 
     name: str
@@ -56,6 +57,12 @@ class Inspection:
     graph: GraphReport
     data: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     trials: tuple[Trial, ...] = ()
+    layer_semantics: Mapping[str, NeuronSemantics] = dataclasses.field(default_factory=dict)
+
+    def is_stated(self, trial: Trial) -> bool:
+        """Whether a trial was under what is stated of the model."""
+        one = trial.candidate
+        return (one.semantics, one.layer_semantics) == (self.semantics, self.layer_semantics)
 
 
 def described(data: EventData) -> dict[str, Any]:
@@ -93,7 +100,7 @@ def tables(found: Inspection, *, width: int = 80) -> str:
 def summary(found: Inspection) -> dict[str, Any]:
     """All as plain data; what is not stated, not defined or not measured is null."""
     graph = found.graph
-    trials = [_trial_dict(trial, found.semantics) for trial in found.trials]
+    trials = [_trial_dict(trial, is_stated=found.is_stated(trial)) for trial in found.trials]
     activity = found.trials[0].activity if found.trials else None
     layers = [
         {
@@ -107,6 +114,7 @@ def summary(found: Inspection) -> dict[str, Any]:
         "model": found.name,
         "graph_digest": found.digest,
         "semantics": None if found.semantics is None else found.semantics.to_dict(),
+        "layer_semantics": {name: own.to_dict() for name, own in found.layer_semantics.items()},
         "dt_us": found.dt_us,
         "steps": found.steps,
         "asked": list(found.asked),
@@ -133,6 +141,10 @@ def _heading(found: Inspection, width: int) -> str:
     if found.semantics is not None:
         pairs = found.semantics.to_dict().items()
         semantics = tell("semantics", ", ".join(f"{key} {value}" for key, value in pairs))
+    own = [
+        f"           of {name}: {', '.join(f'{k} {v}' for k, v in _differing(found.semantics, one))}"
+        for name, one in found.layer_semantics.items()
+    ]
     if found.dt_us is not None:
         step = tell("dt_us", f"{found.dt_us:g} µs")
     if found.steps is not None:
@@ -140,6 +152,7 @@ def _heading(found: Inspection, width: int) -> str:
     lines = [
         f"model      {found.name} ({found.digest[:19]})",
         f"semantics  {semantics}",
+        *own,
         f"time step  {step}; {steps}",
         f"input      {found.graph.input_shape}",
         f"output     {found.graph.output_shape}",
@@ -147,6 +160,12 @@ def _heading(found: Inspection, width: int) -> str:
     return "\n".join(
         textwrap.fill(line, width, subsequent_indent=" " * 11, break_on_hyphens=False) for line in lines
     )
+
+
+def _differing(whole: NeuronSemantics | None, own: NeuronSemantics) -> list[tuple[str, Any]]:
+    """Where a layer's semantics are not the model's."""
+    known = {} if whole is None else whole.to_dict()
+    return [(key, value) for key, value in own.to_dict().items() if known.get(key, ...) != value]
 
 
 def _layer_table(graph: GraphReport, width: int) -> str:
@@ -222,23 +241,25 @@ def _layer_spikes(found: Inspection) -> float:
 def _trial_table(found: Inspection, width: int) -> str:
     rows = [["semantics", "accuracy [95 %]", "output spikes"]]
     for trial in found.trials:
-        own = trial.semantics == found.semantics and trial.name != AS_STATED
-        name = f"{trial.name} ({AS_STATED})" if own else trial.name
+        name = trial.candidate.name
+        name = f"{name} ({AS_STATED})" if found.is_stated(trial) and name != AS_STATED else name
         rows.append([name, _share(trial.outcome), _spikes(trial.outcome)])
     problems = [
-        textwrap.fill(f"{trial.name}: {trial.problem}", width, subsequent_indent="  ", break_on_hyphens=False)
+        textwrap.fill(
+            f"{trial.candidate.name}: {trial.problem}", width, subsequent_indent="  ", break_on_hyphens=False
+        )
         for trial in found.trials
         if trial.problem is not None
     ]
     return "\n\n".join([_grid(rows, width, left=("semantics",)), *problems])
 
 
-def _trial_dict(trial: Trial, stated: NeuronSemantics | None) -> dict[str, Any]:
+def _trial_dict(trial: Trial, *, is_stated: bool) -> dict[str, Any]:
     outcome = trial.outcome
     return {
-        "name": trial.name,
-        "semantics": trial.semantics.to_dict(),
-        "is_stated": trial.semantics == stated,
+        "name": trial.candidate.name,
+        "semantics": trial.candidate.semantics.to_dict(),
+        "is_stated": is_stated,
         "accuracy": None if outcome is None else _share_dict(outcome.accuracy),
         "output_spikes": None if outcome is None else outcome.output_spikes,
         "problem": trial.problem,

@@ -21,6 +21,7 @@ from art_spiking.errors import InvalidInput, InvalidModel
 from art_spiking.records import DataIdentity, Flag, ModelIdentity, SuiteIdentity
 from art_spiking.registry import Catalogue, catalogue, plugin_manager
 from art_spiking.suites import Suite
+from art_spiking.time_steps import check_step
 
 if TYPE_CHECKING:
     from art_spiking.datasets import EventData
@@ -110,10 +111,16 @@ def prepare(
     Raises:
         InvalidInput: samples of another shape than the model takes, or labels beyond its classes.
         InvalidModel: the model returns NaN.
+
+    Warns:
+        DifferentTimeStep: the data is binned at another step than the model's time constants are for.
     """
     splits = splits.limited(suite)
     for data in (splits.craft, splits.test):
         _check_data(data, estimator)
+    if estimator.network is not None and estimator.network.dt_us is not None:
+        graph = estimator.network.to_graph()
+        check_step(graph, splits.test.grid.dt_us, stated_us=estimator.network.dt_us)
     clean = predict(estimator, splits.test.x)
     flags = list(model_flags(estimator, splits.test.x, splits.test.y))
     if splits.craft.digest() == splits.test.digest():
@@ -157,7 +164,10 @@ def predict(estimator: SpikingClassifier, x: npt.NDArray[np.float32]) -> npt.NDA
 def identify_model(estimator: SpikingClassifier, name: str) -> ModelIdentity:
     """Who a model is: weights, semantics, readout and the defences in front of it."""
     network = estimator.network
-    semantics: dict[str, Any] = {} if network is None else network.semantics.to_dict()
+    semantics: dict[str, Any] = {}
+    if network is not None:
+        semantics = network.semantics.to_dict()
+        semantics |= {f"layer {name}": own.to_text() for name, own in network.layer_semantics.items()}
     digest = _state_digest(estimator.model) if network is None else network.digest()
     # Defences may be None, one, or several, as ART keeps them.
     defences = estimator.preprocessing_defences or []
