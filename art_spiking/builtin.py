@@ -87,6 +87,11 @@ def art_spiking_register_threats(register: Register) -> None:
     register("pixel-rate", "art_spiking.threats:PixelRate", "A ceiling on any pixel's rate of added events.")
     register("patch-region", "art_spiking.threats:PatchRegion", "Changes only inside one square window.")
     register(
+        "object-region",
+        "art_spiking.threats:ObjectRegion",
+        "Events are added where an object is, which moves at a velocity and may flicker.",
+    )
+    register(
         "retiming",
         "art_spiking.threats:Retiming",
         "Events move in time alone: a largest shift, a total shift, a number of moves.",

@@ -24,7 +24,7 @@ from art_spiking.testing import (
     small_classifier,
     small_data,
 )
-from art_spiking.threats import EventEdits, Linf, PatchRegion, PixelRate, Retiming
+from art_spiking.threats import EventEdits, Linf, ObjectRegion, PatchRegion, PixelRate, Retiming
 
 # -- everything registered --------------------------------------------------------------------------
 
@@ -47,6 +47,10 @@ THREATS = {
     ],
     "pixel-rate": [PixelRate(300.0, 1000), EventEdits(10) & PixelRate(300.0, 1000)],
     "patch-region": [PatchRegion(0.1), PatchRegion(0.3) & EventEdits(10)],
+    "object-region": [
+        ObjectRegion(0.1),
+        ObjectRegion(0.2, velocity=(-300.0, 450.0), flicker_hz=200.0, dt_us=1000) & PixelRate(300.0, 1000),
+    ],
     "linf": [Linf(0.3)],
     "retiming": [*RETIMINGS, Retiming(2_000, max_moved=0.25, unit="us", dt_us=1000)],
 }

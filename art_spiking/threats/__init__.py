@@ -5,6 +5,7 @@ from art_spiking.threats.base import Cost, Edits, EventThreat, ThreatModel, Viol
 from art_spiking.threats.edits import EventEdits
 from art_spiking.threats.forms import threat_from_dict
 from art_spiking.threats.linf import Linf
+from art_spiking.threats.objects import ObjectRegion
 from art_spiking.threats.retiming import Retiming
 from art_spiking.threats.rules import AllOf, PatchRegion, PixelRate
 
@@ -15,6 +16,7 @@ __all__ = [
     "EventEdits",
     "EventThreat",
     "Linf",
+    "ObjectRegion",
     "PatchRegion",
     "PixelRate",
     "Retiming",

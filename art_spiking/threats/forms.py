@@ -11,11 +11,12 @@ from art_spiking.errors import InvalidInput, UnknownName
 from art_spiking.threats.base import EventThreat, ThreatModel
 from art_spiking.threats.edits import EventEdits
 from art_spiking.threats.linf import Linf
+from art_spiking.threats.objects import ObjectRegion
 from art_spiking.threats.retiming import Retiming
 from art_spiking.threats.rules import AllOf, PatchRegion, PixelRate
 
 _OWN: dict[str, Callable[..., ThreatModel]] = {
-    threat.kind: threat for threat in (EventEdits, PixelRate, PatchRegion, Retiming, Linf)
+    threat.kind: threat for threat in (EventEdits, PixelRate, PatchRegion, ObjectRegion, Retiming, Linf)
 }
 
 
