@@ -14,7 +14,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from art_spiking_leaderboard.manifest import MANIFEST, MODEL_FILES, Manifest, manifest_text
+from art_spiking_leaderboard.manifest import MANIFEST, MODEL_FILES, Manifest
+from art_spiking_leaderboard.manifest_text import manifest_text
 from torch import Tensor
 
 from art_spiking.building import Conv, Dense, Flat, Neurons

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from art_spiking_leaderboard.check import Names
 from art_spiking_leaderboard.engine import Workbench
-from art_spiking_leaderboard.manifest import MANIFEST, Manifest, manifest_text
+from art_spiking_leaderboard.manifest import MANIFEST, Manifest
+from art_spiking_leaderboard.manifest_text import manifest_text
 from leaderboard_samples import make_manifest
 
 from art_spiking.building import Dense, Flat, Neurons

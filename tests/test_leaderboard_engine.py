@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from art_spiking_leaderboard.cells import Cell, CellStore
 from art_spiking_leaderboard.check import check_submission
+from art_spiking_leaderboard.current import standings, tables
 from art_spiking_leaderboard.engine import CellSpec, Job, Outcome, plan, run, run_cell
-from art_spiking_leaderboard.results import standings, tables
 from leaderboard_world import DT_US, STEPS, installed, names, suite, tiny_events, workbench, write_submission
 
 from art_spiking.errors import CannotWrite, InvalidInput

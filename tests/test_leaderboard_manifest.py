@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 
 import pytest
-from art_spiking_leaderboard.manifest import MANIFEST_BYTES, manifest_text, parse_manifest
+from art_spiking_leaderboard.manifest import MANIFEST_BYTES, parse_manifest
+from art_spiking_leaderboard.manifest_text import manifest_text
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from leaderboard_samples import make_manifest

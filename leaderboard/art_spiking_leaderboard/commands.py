@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The commands: `art-spiking leaderboard check | run | verify | site`."""
+"""The commands: `art-spiking leaderboard new | check | schema | run | verify | site`."""
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -22,6 +23,51 @@ def leaderboard() -> None:
     PATH is one submission or a folder of them. A submission holds submission.toml, graph.json and
     weights.safetensors; it is data, and nothing in it is run as code.
     """
+
+
+@leaderboard.command("new")
+@click.argument("name")
+@click.option(
+    "--from",
+    "model",
+    type=click.Path(exists=True, path_type=Path),
+    required=True,
+    metavar="MODEL",
+    help="A .nir file, or a folder that `art-spiking pack` wrote.",
+)
+@click.option("--semantics", metavar="TEXT", help="As for `art-spiking pack`; for a .nir file.")
+@click.option("--dt-us", type=click.IntRange(1, 1_000_000), metavar="US", help="Likewise.")
+@click.option("--steps", type=click.IntRange(1, 10_000), metavar="N", help="Likewise.")
+@click.option("--readout", default="spike-count", show_default=True, help="What turns spikes into logits.")
+@click.option(
+    "--data", metavar="NAME", help="Its data set; the clean accuracy is measured on the test split."
+)
+@click.option("--binary/--counts", default=True, show_default=True, help="Entries of 0 and 1, or counts.")
+@click.option("--data-dir", type=_FOLDER, help="Where recordings are, for data sets that need a folder.")
+@click.option(
+    "--into", type=_FOLDER, default=_SUBMISSIONS, show_default=True, help="The folder it goes into."
+)
+def new_command(name: str, *, model: Path, into: Path, readout: str, **options: Any) -> int:
+    """Make the folder of a submission from MODEL, with a manifest that explains every key.
+
+    What the model's files and the data tell is filled in; the rest is listed, and `check` names it until it
+    is there.
+
+    Example: art-spiking leaderboard new my-model --from cnn.nir --semantics sinabs --dt-us 10000 --steps 31
+    """
+    from art_spiking_leaderboard.newcomers import NewOptions, new_submission
+
+    asked = {key: options.pop(key) for key in ("semantics", "dt_us", "steps")}
+    return new_submission(NewOptions(name, model, into, asked, readout, **options))
+
+
+@leaderboard.command("schema")
+def schema_command() -> int:
+    """Print the JSON Schema of submission.toml, for editors that complete and check TOML."""
+    from art_spiking_leaderboard.manifest import manifest_schema
+
+    click.echo(json.dumps(manifest_schema(), indent=2))
+    return 0
 
 
 @leaderboard.command("check")

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import tomllib
@@ -12,7 +11,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    PlainValidator,
+    ValidationError,
+    WithJsonSchema,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+from pydantic_core.core_schema import no_info_after_validator_function
 
 from art_spiking.graphs import ModelProblem
 
@@ -41,29 +53,41 @@ def _lines(text: str) -> str:
     return text
 
 
-def _regex(pattern: str, meaning: str) -> AfterValidator:
-    def check(text: str) -> str:
-        if re.fullmatch(pattern, text) is None:
-            raise ValueError(meaning)
-        return text
+@dataclass(frozen=True)
+class _Regex:
+    """A text that a pattern matches whole; says in words what was expected, and the pattern in the schema."""
 
-    return AfterValidator(check)
+    pattern: str
+    meaning: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {**handler(schema), "pattern": f"^(?:{self.pattern})$"}
+
+    def _check(self, text: str) -> str:
+        if re.fullmatch(self.pattern, text) is None:
+            raise ValueError(self.meaning)
+        return text
 
 
 Name = Annotated[
     str,
     Field(max_length=64),
-    _regex(r"[a-z0-9]+(-[a-z0-9]+)*", "lower-case words of a-z and 0-9 joined by single hyphens"),
+    _Regex(r"[a-z0-9]+(-[a-z0-9]+)*", "lower-case words of a-z and 0-9 joined by single hyphens"),
 ]
 Line = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_one_line)]
 Text = Annotated[str, Field(min_length=1, max_length=4000), AfterValidator(_lines)]
 Licence = Annotated[
     str,
     Field(max_length=100),
-    _regex(r"[A-Za-z0-9][A-Za-z0-9.+() -]*", "an SPDX licence expression, such as MIT or CC-BY-4.0"),
+    _Regex(r"[A-Za-z0-9][A-Za-z0-9.+() -]*", "an SPDX licence expression, such as MIT or CC-BY-4.0"),
 ]
-Link = Annotated[str, Field(max_length=300), _regex(r"(https://[!#-;=?-~]+)?", 'an https:// link, or ""')]
-Sha256 = Annotated[str, _regex(r"[0-9a-f]{64}", "64 lower-case hexadecimal digits")]
+Link = Annotated[str, Field(max_length=300), _Regex(r"(https://[!#-;=?-~]+)?", 'an https:// link, or ""')]
+Sha256 = Annotated[str, _Regex(r"[0-9a-f]{64}", "64 lower-case hexadecimal digits")]
 Positive = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
@@ -83,49 +107,72 @@ def _semantics(value: object) -> object:
 
 
 # Plain validators: with a union, pydantic would report one problem for each member that did not fit.
-Scalar = Annotated[bool | int | float | str, PlainValidator(_scalar)]
-Semantics = Annotated[str | dict[str, bool | int | float | str], PlainValidator(_semantics)]
+_SCALAR = {"type": ["boolean", "integer", "number", "string"]}
+Scalar = Annotated[bool | int | float | str, PlainValidator(_scalar), WithJsonSchema(_SCALAR)]
+Semantics = Annotated[
+    str | dict[str, bool | int | float | str],
+    PlainValidator(_semantics),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "minLength": 1, "maxLength": 64},
+                {"type": "object", "maxProperties": 20, "additionalProperties": _SCALAR},
+            ]
+        }
+    ),
+]
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+def _described(text: str, **rules: Any) -> Any:
+    """A required field with the words that the schema and a fresh manifest explain it by."""
+    return Field(description=text, **rules)
+
+
 class Data(_Strict):
     """The data the model was trained for, and the grid its events are binned on."""
 
-    name: Name
-    dt_us: Positive
-    steps: Annotated[int, Field(ge=1, le=10_000)]
-    binary: bool
+    name: Name = _described("the data set: one that `art-spiking list datasets` names")
+    dt_us: Positive = _described("width of a time step in microseconds")
+    steps: int = _described("time steps of a recording", ge=1, le=10_000)
+    binary: bool = _described("true if an entry is 0 or 1, false if it counts events")
 
 
 class Defence(_Strict):
     """A preprocessing defence that is part of the submitted model, by its registered name."""
 
-    name: Name
-    parameters: dict[str, Scalar] = Field(default_factory=dict, max_length=20)
+    name: Name = _described("one that `art-spiking list defences` names")
+    parameters: dict[str, Scalar] = Field(
+        default_factory=dict, max_length=20, description="its parameters; dt_us is the data's"
+    )
 
 
 class Training(_Strict):
     """How the model was trained, in words; and the accuracy its authors measured."""
 
-    description: Text
-    claimed_clean_accuracy: Annotated[float, Field(ge=0.0, le=1.0)]
+    description: Text = _described("how it was trained, in a few sentences: data, loss, defences")
+    claimed_clean_accuracy: float = _described(
+        "accuracy on the whole test split; one that is not found again keeps the model from a rank",
+        ge=0.0,
+        le=1.0,
+    )
 
 
 class FileEntry(_Strict):
     """Size and hash of one file of the submission."""
 
-    sha256: Sha256
-    size: Annotated[int, Field(ge=1)]
+    sha256: Sha256 = _described("SHA-256 of the file")
+    size: int = _described("its bytes", ge=1)
 
 
 class Files(_Strict):
     """The two files that hold the model."""
 
-    graph: FileEntry
-    weights: FileEntry
+    graph: FileEntry = _described("graph.json")
+    weights: FileEntry = _described("weights.safetensors")
 
     def entries(self) -> dict[str, FileEntry]:
         """File name -> declared size and hash."""
@@ -140,21 +187,37 @@ class Manifest(_Strict):
     """
 
     # Not Literal[1]: that lets true pass.
-    schema_version: Annotated[int, Field(ge=SCHEMA_VERSION, le=SCHEMA_VERSION)]
-    name: Name
-    title: Line
-    authors: Annotated[tuple[Line, ...], Field(strict=False, min_length=1, max_length=50)]
-    licence: Licence
-    paper: Link = ""
-    framework: Line
-    input_shape: Annotated[tuple[Positive, ...], Field(strict=False, min_length=2, max_length=4)]
-    nb_classes: Annotated[int, Field(ge=2, le=100_000)]
-    readout: Name
-    semantics: Semantics
+    schema_version: int = _described("of this file's form", ge=SCHEMA_VERSION, le=SCHEMA_VERSION)
+    name: Name = _described("the name of the folder")
+    title: Line = _described("what the page shows")
+    authors: tuple[Line, ...] = _described("their names", strict=False, min_length=1, max_length=50)
+    licence: Licence = _described("of the model: an SPDX expression, such as CC-BY-4.0 or MIT")
+    paper: Link = Field(default="", description='an https:// link, or ""')
+    framework: Line = _described("what it was trained with, and its version: snnTorch 1.0.0")
+    input_shape: tuple[Positive, ...] = _described(
+        "time steps and the shape of one: [steps, polarities, rows, columns]",
+        strict=False,
+        min_length=2,
+        max_length=4,
+    )
+    nb_classes: int = _described("how many classes it tells apart", ge=2, le=100_000)
+    readout: Name = _described("what turns spikes into logits: spike-count, membrane-mean or membrane-max")
+    semantics: Semantics = _described("what the neurons do in discrete time; it is in graph.json too")
     data: Data
-    defences: Annotated[tuple[Defence, ...], Field(strict=False, max_length=8)] = ()
+    defences: tuple[Defence, ...] = Field(
+        default=(),
+        strict=False,
+        max_length=8,
+        description="filters that belong to the model: it is attacked and scored behind them",
+    )
     training: Training
     files: Files
+
+
+def manifest_schema() -> dict[str, Any]:
+    """The JSON Schema of a manifest, for editors; `check` finds more than it can say."""
+    schema = Manifest.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
 @dataclass(frozen=True)
@@ -241,30 +304,3 @@ def _problem(detail: Mapping[str, Any]) -> ModelProblem:
         return ModelProblem(MANIFEST, key, "no such key (a misspelt name?)", found)
     expected = str(detail["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
     return ModelProblem(MANIFEST, key, expected, found)
-
-
-def manifest_text(manifest: Manifest) -> str:
-    """A manifest as TOML; `parse_manifest` reads it back."""
-    values = manifest.model_dump()
-    tables = {key: values.pop(key) for key in ("data", "training", "files")}
-    defences = values.pop("defences")
-    lines = [f"{key} = {_toml(value)}" for key, value in values.items()]
-    for defence in defences:
-        lines += ["", "[[defences]]", *(f"{key} = {_toml(value)}" for key, value in defence.items())]
-    for table in ("data", "training"):
-        lines += ["", f"[{table}]", *(f"{key} = {_toml(value)}" for key, value in tables[table].items())]
-    for name, entry in tables["files"].items():
-        lines += ["", f"[files.{name}]", *(f"{key} = {_toml(value)}" for key, value in entry.items())]
-    return "\n".join(lines) + "\n"
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, dict):
-        inner = ", ".join(f"{json.dumps(key)} = {_toml(entry)}" for key, entry in value.items())
-        return f"{{ {inner} }}" if inner else "{}"
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(_toml(entry) for entry in value)}]"
-    # JSON's strings are TOML's basic strings, DEL apart, which no field may hold.
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)

@@ -7,8 +7,8 @@ import textwrap
 from collections.abc import Sequence
 
 from art_spiking.metrics import Share, accuracy
+from art_spiking_leaderboard.current import Table
 from art_spiking_leaderboard.ranking import RANK_RULE, Row
-from art_spiking_leaderboard.results import Table
 
 _NOTE = (
     "worst case: share of the test samples that stay right under every case, with its 95% Wilson interval; "

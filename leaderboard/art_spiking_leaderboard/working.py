@@ -16,10 +16,10 @@ from art_spiking.registry import unknown_name
 from art_spiking.suites import Suite, load_suite
 from art_spiking_leaderboard.cells import CellStore
 from art_spiking_leaderboard.check import Names, Submission, check_submission, find_submissions
+from art_spiking_leaderboard.current import Standing, Table, standings, tables
 from art_spiking_leaderboard.engine import CellSpec, Job, Outcome, Workbench, plan, run, run_cell
 from art_spiking_leaderboard.origins import Origin, resumed_from_elsewhere
 from art_spiking_leaderboard.progress import progress
-from art_spiking_leaderboard.results import Standing, Table, standings, tables
 from art_spiking_leaderboard.site import Board, Content, render_site
 from art_spiking_leaderboard.table import table_text
 
