@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -73,6 +73,10 @@ class ObjectRegion(PatchRegion):
                 asked=repr(self),
                 remedy="pass dt_us as well, the µs of one step",
             )
+
+    def to_dict(self) -> dict[str, Any]:
+        """See `ThreatModel.to_dict`; the velocity as a list, as TOML and JSON hold it."""
+        return super().to_dict() | {"velocity": list(self.velocity)}
 
     def path(self, steps: int) -> Steps:
         """Pixels (T, 2), down and right, that the window lies from its place at step floor(T / 2)."""
