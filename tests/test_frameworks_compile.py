@@ -201,7 +201,6 @@ def test_a_silent_layer_proves_nothing():
         (lambda: with_layer(2, nn.AvgPool2d(2, ceil_mode=True)), "layer '2' keeps incomplete windows"),
         (lambda: with_layer(2, nn.LPPool2d(2, 2)), "layer '2' pools with the norm 2"),
         (lambda: with_layer(3, nn.Flatten(0)), "does not run on a single step"),
-        (lambda: mixed_resets(), "than layer '1' (reset 'none' instead of 'subtract')"),
     ],
 )  # fmt: skip
 def test_a_layer_that_no_network_computes_is_named(make, reason):
@@ -216,8 +215,15 @@ def with_layer(place, layer):
     return model
 
 
-def mixed_resets():
-    return with_layer(5, snn.Leaky(beta=0.9, reset_mechanism="none", init_hidden=True))
+def test_layers_that_reset_differently_are_stated_one_by_one(tmp_path):
+    model = with_layer(5, snn.Leaky(beta=0.9, reset_mechanism="none", init_hidden=True))
+    network = compile_network(model, probe=PROBE)
+    assert isinstance(network, SpikingNetwork)
+    assert (network.semantics.reset, network.layer_semantics["5"].reset) == ("subtract", "none")
+    x = events(5, seed=4)
+    assert torch.equal(network(x), stepped(model, x))
+    network.to_nir(tmp_path / "mixed.nir")
+    assert torch.equal(SpikingNetwork.from_nir(tmp_path / "mixed.nir")(x), network(x))
 
 
 class Between(nn.Module):

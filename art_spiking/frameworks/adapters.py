@@ -31,7 +31,7 @@ class NeuronPlan:
 
     Attributes:
         node: Type and parameters; time constants in seconds.
-        semantics: What the node leaves open. All layers of one model must come to the same.
+        semantics: What the node leaves open; layers of one model may differ.
         remark: Where the gradient is another than the framework's although the spikes are the same; empty if
             nowhere. Compiling warns of it.
         feedback: What brings the layer's spikes back to it, as input one step later; None if nothing does.

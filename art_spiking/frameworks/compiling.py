@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import warnings
+from collections import Counter
 from collections.abc import Collection
 from typing import Any, Literal
 
@@ -23,7 +24,7 @@ from art_spiking.frameworks.running import FrameworkNetwork
 from art_spiking.frameworks.translation import merged_axes, node_of
 from art_spiking.graphs import GraphSpec, NodeSpec
 from art_spiking.network import SpikingNetwork
-from art_spiking.semantics import NeuronSemantics
+from art_spiking.semantics import NeuronSemantics, PoolGradient
 
 
 class NotCompiled(FrameworkWarning):
@@ -43,8 +44,8 @@ def compile_network(
 
     The layers are followed through one step of the model, in evaluation mode; they must be a chain of
     convolutions, full connections, average and sum poolings, flattening, batch normalisation and neurons that
-    graphs have, all neurons under one semantics. A layer whose spikes come back to it one step later is
-    stepped together with its feedback, the others are fused. The network made of them is compared with the
+    graphs have. A layer whose spikes come back to it one step later is stepped together with its feedback, the
+    others are fused. Layers whose semantics are not those of most are stated in `layer_semantics`. The network made of them is compared with the
     framework's own run, spike by spike and layer by layer, on the probes; a layer that stays silent on them
     proves nothing. The weights are copied; the model is left as it was.
 
@@ -156,8 +157,7 @@ def _fused(
         last = layers[-1].name
         nodes[last] = _integrator(last, plans)
         fired.pop(last)
-    semantics = _common({name: plan.semantics for name, plan in (fired or plans).items()})
-    chosen = dataclasses.replace(semantics, pool_gradient="lp" if sums_by_power else "average")
+    common, of_layers = _stated(plans, fired, "lp" if sums_by_power else "average")
     nodes[_free(nodes, "output")] = NodeSpec("Output", {"shape": layers[-1].output})
     edges = list(itertools.pairwise(nodes))
     for name, plan in plans.items():
@@ -167,7 +167,7 @@ def _fused(
             edges += [(name, back), (back, name)]
     try:
         graph = GraphSpec(nodes, tuple(edges))
-        network = SpikingNetwork(graph, semantics=chosen, dt_us=dt_us)
+        network = SpikingNetwork(graph, semantics=common, layer_semantics=of_layers, dt_us=dt_us)
     except (InvalidModel, InvalidInput) as error:
         raise Inexpressible(str(error)) from error
     like = next((t for t in stepwise.parameters() if t.is_floating_point()), torch.zeros(()))
@@ -207,26 +207,21 @@ def _integrator(name: str, plans: dict[str, NeuronPlan]) -> NodeSpec:
     return NodeSpec(kind, {}, kept)
 
 
-def _common(semantics: dict[str, NeuronSemantics]) -> NeuronSemantics:
-    """The semantics of all neurons.
+def _stated(
+    plans: dict[str, NeuronPlan], fired: Collection[str], pooling: PoolGradient
+) -> tuple[NeuronSemantics, dict[str, NeuronSemantics]]:
+    """The semantics of most layers that fire, and each one's own; what never fires has no reset to differ in.
 
     Raises:
-        Inexpressible: There are no neurons, or two semantics.
+        Inexpressible: There are no neurons.
     """
-    if not semantics:
+    if not plans:
         raise Inexpressible("the model's chain holds no neurons")
-    first, *_ = semantics
-    for name, own in semantics.items():
-        if own != semantics[first]:
-            theirs, ours = semantics[first].to_dict(), own.to_dict()
-            differing = [
-                f"{key} {ours[key]!r} instead of {theirs[key]!r}" for key in ours if ours[key] != theirs[key]
-            ]
-            raise Inexpressible(
-                f"layer '{name}' has other semantics than layer '{first}' ({', '.join(differing)}), and a "
-                "network has one"
-            )
-    return semantics[first]
+    own = {name: dataclasses.replace(plan.semantics, pool_gradient=pooling) for name, plan in plans.items()}
+    ((common, _),) = Counter(own[name] for name in (fired or plans)).most_common(1)
+    for name in own.keys() - set(fired):
+        own[name] = dataclasses.replace(common, integration=own[name].integration)
+    return common, own
 
 
 def _free(taken: Collection[str], name: str) -> str:
