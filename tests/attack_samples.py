@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from art_spiking.estimators import SpikingClassifier
-from art_spiking.threats import EventEdits, PatchRegion, PixelRate
+from art_spiking.threats import EventEdits, ObjectRegion, PatchRegion, PixelRate
 
 SHAPE = (6, 2, 8, 8)
 STEPS, CHANNELS, HEIGHT, WIDTH = SHAPE
@@ -63,4 +63,6 @@ PATCH_THREATS = {
     "insert only": PatchRegion(0.15, delete=False),
     "delete only": PatchRegion(0.15, insert=False),
     "with a budget": PatchRegion(0.15) & EventEdits(20),
+    "object": ObjectRegion(0.15, velocity=(150.0, -400.0), flicker_hz=250.0, dt_us=1000)
+    & PixelRate(400.0, dt_us=1000),
 }

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from itertools import product
 
@@ -14,16 +15,18 @@ from art_spiking.attacks.base import shuffled
 from art_spiking.attacks.edit_space import members_of
 from art_spiking.attacks.movements import draw_locations, draw_shifts
 from art_spiking.attacks.objectives import Objective
-from art_spiking.attacks.perturbations import Patch, overlay
+from art_spiking.attacks.perturbations import Patch
+from art_spiking.attacks.windows import Windows, at_rest, turned
 from art_spiking.errors import InvalidInput
 from art_spiking.estimators import SpikingClassifier
-from art_spiking.threats import EventThreat, PatchRegion
+from art_spiking.threats import AllOf, EventEdits, EventThreat, ObjectRegion, PatchRegion
 
 Place = tuple[int, int] | None
 """Top and left of a patch in pixels, or None for a place drawn for each sample."""
 
 _MOMENTUM = 0.8
 _LEAST_RATE = 0.05
+_SHARED = 0.25
 
 
 @dataclass(frozen=True)
@@ -41,16 +44,55 @@ class PatchForm:
     max_shift: int
 
     def patch(self, soft: Tensor) -> Patch:
-        """The patch whose events are where soft cells (T, C, h, w) in [0, 1] reach a half."""
+        """The patch nearest to soft cells (T, C, h, w) in [0, 1]: see `hard`."""
         region = self.threat
-        harmless = isinstance(region, PatchRegion) and region.insert and region.delete
+        harmless = type(region) is PatchRegion and region.insert and region.delete
+        moves = self.moves
         return Patch(
-            events=hard_events(soft).cpu().numpy(),
+            events=self.hard(soft).cpu().numpy(),
             location=self.place,
+            path=moves.path(len(soft)) if moves else None,
             max_shift=self.max_shift,
             # A patch of the region's size breaks no rule of a region that allows every edit.
             threat=None if harmless else self.threat,
         )
+
+    @property
+    def moves(self) -> ObjectRegion | None:
+        """The region of the threat where it is an object's that moves."""
+        region = region_of(self.threat)
+        return region if isinstance(region, ObjectRegion) and any(region.velocity) else None
+
+    def path(self, steps: int) -> Tensor:
+        """The patch's way over the sensor, int64 (T, 2)."""
+        return torch.from_numpy(self.moves.path(steps)) if self.moves else at_rest(steps)
+
+    def hard(self, soft: Tensor) -> Tensor:
+        """Returns 1 where soft cells reach a half, else 0.
+
+        Where rules bind insertions among each other, cells share their weight: from a quarter on they are
+        there, and the weakest that break a rule are dropped.
+        """
+        if region_of(self.threat).delete or type(self.threat) is PatchRegion:
+            return (soft >= 0.5).to(soft.dtype)
+        return self._lawful(soft * (soft >= _SHARED))
+
+    def best(self, gain: Tensor) -> Tensor:
+        """The events 0 and 1 that a linear gain (T, C, h, w) asks for, of those that go together."""
+        if region_of(self.threat).delete or type(self.threat) is PatchRegion:
+            return (gain > 0).to(gain.dtype)
+        return self._lawful(gain.clamp(min=0) / gain.amax().clamp(min=1e-30))
+
+    def _lawful(self, strength: Tensor) -> Tensor:
+        """The strongest events that can all be inserted into silence, by strength in [0, 1]."""
+        steps, channels, height, width = strength.shape
+        path = self.path(steps)
+        reach = int(path.abs().max())
+        # In a frame where nothing leaves the sensor, so that no place is favoured.
+        silence = strength.new_zeros((1, steps, channels, height + 2 * reach, width + 2 * reach))
+        window = Windows.at(torch.tensor([[reach, reach]]), (height, width), path)
+        rules = _in_frame(self.threat, silence, height)
+        return window.take(rules.project(window.put(silence, strength[None]), silence))[0]
 
 
 class PatchSearch:
@@ -85,7 +127,7 @@ class PatchSearch:
         for part in shuffled(len(x), self._batch_size, generator):
             gain = self._gain(x[part], y[part], generator)
             self._velocity = _MOMENTUM * self._velocity + gain / gain.norm().clamp(min=1e-30)
-            corner = torch.where(self._velocity == 0, self._soft, (self._velocity > 0).to(gain.dtype))
+            corner = torch.where(self._velocity == 0, self._soft, self._form.best(self._velocity))
             self._soft = self._soft + max(1 / (self._steps + 2), _LEAST_RATE) * (corner - self._soft)
             self._steps += 1
         return self._form.patch(self._soft)
@@ -95,27 +137,41 @@ class PatchSearch:
         height, width = self._soft.shape[2:]
         places = draw_locations(len(x), x.shape[3:], (height, width), generator, fixed=self._form.place)
         shifts = draw_shifts(len(x), self._form.max_shift, generator)
-        edited = overlay(x, hard_events(self._soft), places, shifts)
+        windows = Windows.at(places, (height, width), self._form.path(x.shape[1]))
+        edited = windows.put(x, turned(self._form.hard(self._soft), shifts, len(x)))
         if not self._region.insert:
             edited = torch.minimum(edited, x)
         if not self._region.delete:
             edited = torch.maximum(edited, x)
         gradient, _ = self._view.input_gradient(edited, y, objective=self._objective)
-        gain = torch.zeros_like(self._soft)
-        for sample, (top, left) in enumerate(places.tolist()):
-            window = (sample, slice(None), slice(None), slice(top, top + height), slice(left, left + width))
-            own = gradient[window]
-            if not self._region.insert:
-                own = own * (x[window] > 0)
-            if not self._region.delete:
-                own = own * (x[window] == 0)
-            gain += own if shifts is None else own.roll(-int(shifts[sample]), 0)
-        return gain
+        gain, there = windows.take(gradient), windows.take(x)
+        if not self._region.insert:
+            gain = gain * (there > 0)
+        if not self._region.delete:
+            gain = gain * (there == 0)
+        if shifts is None:
+            return gain.sum(0)
+        return torch.stack([one.roll(-turn, 0) for one, turn in zip(gain, shifts.tolist(), strict=True)]).sum(
+            0
+        )
 
 
-def hard_events(soft: Tensor) -> Tensor:
-    """Returns 1 where soft cells reach a half, else 0."""
-    return (soft >= 0.5).to(soft.dtype)
+def _in_frame(threat: EventThreat, frame: Tensor, side: int) -> EventThreat:
+    """The rules of a threat that bind insertions among each other, on a frame (1, T, C, H, W) of silence."""
+    cells, area = frame[0].numel(), side**2 / (frame.shape[3] * frame.shape[4])
+
+    def fitted(member: EventThreat) -> EventThreat:
+        if isinstance(member, PatchRegion):
+            return dataclasses.replace(member, area=area)
+        if isinstance(member, EventEdits):
+            # A share of a sample's events is not known here.
+            most = min(member.max_edits, cells) if isinstance(member.max_edits, int) else cells
+            polarity = "free" if member.polarity == "same" else member.polarity
+            return dataclasses.replace(member, max_edits=most, insert=True, delete=False, polarity=polarity)
+        return member
+
+    members = tuple(fitted(member) for member in members_of(threat))
+    return AllOf(members) if len(members) > 1 else members[0]
 
 
 def region_of(threat: EventThreat) -> PatchRegion:
@@ -128,7 +184,9 @@ def region_of(threat: EventThreat) -> PatchRegion:
         if isinstance(member, PatchRegion):
             return member
     raise InvalidInput(
-        "a patch needs a region", asked=repr(threat), remedy="use PatchRegion(area), alone or joined by &"
+        "a patch needs a region",
+        asked=repr(threat),
+        remedy="use PatchRegion(area) or ObjectRegion(area), alone or joined by &",
     )
 
 

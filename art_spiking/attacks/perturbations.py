@@ -15,12 +15,15 @@ from torch import Tensor
 
 from art_spiking.attacks.movements import Movements, check_translation, draw_locations, draw_shifts
 from art_spiking.attacks.perturbation_files import read_perturbation, write_perturbation
+from art_spiking.attacks.windows import Windows, at_rest, turned
 from art_spiking.errors import InvalidInput
 from art_spiking.events import validate_spike_tensor
 from art_spiking.threats import EventThreat, threat_from_dict
 
 Values = npt.NDArray[np.float32]
 _LEAST_PRIORITY = 0.01
+_FARTHEST = 4096
+"""Pixels that a path may lead away, so that a file cannot ask for any amount of memory."""
 
 Batch = TypeVar("Batch", npt.NDArray[Any], Tensor)
 
@@ -209,11 +212,15 @@ class Patch(Perturbation):
 
     Attributes:
         events: float32 (T, C, h, w) of 0 and 1: what the sensor sees there.
-        location: (top, left) in pixels, or None for a place drawn anew for each sample, all alike.
+        location: (top, left) in pixels, or None for a place drawn anew for each sample, all alike. Of a patch
+            that moves it is the place at step floor(T / 2).
+        path: int64 (T, 2): pixels, down and right, that it lies from there at each step; what leaves the
+            sensor is not seen. None for a patch at rest.
     """
 
     events: Values
     location: tuple[int, int] | None = None
+    path: npt.NDArray[np.int64] | None = None
 
     kind: ClassVar[str] = "patch"
 
@@ -223,6 +230,8 @@ class Patch(Perturbation):
         object.__setattr__(self, "events", _checked_values("events", self.events, binary=True))
         if self.location is not None:
             object.__setattr__(self, "location", _checked_location(self.location))
+        if self.path is not None:
+            object.__setattr__(self, "path", _checked_path(self.path, len(self.events)))
 
     @property
     def values(self) -> Values:
@@ -245,36 +254,26 @@ class Patch(Perturbation):
 
     def request(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """See `Perturbation.request`."""
-        places = draw_locations(len(x), x.shape[3:], self.events.shape[2:], generator, fixed=self.location)
+        height, width = self.events.shape[2:]
+        places = draw_locations(len(x), x.shape[3:], (height, width), generator, fixed=self.location)
         shifts = draw_shifts(len(x), self.max_shift, generator)
-        return overlay(x, torch.tensor(self.events, device=x.device), places, shifts)
+        path = at_rest(len(self.events)) if self.path is None else torch.tensor(self.path)
+        events = turned(torch.tensor(self.events, device=x.device, dtype=x.dtype), shifts, len(x))
+        return Windows.at(places, (height, width), path).put(x, events)
 
     def contents(self) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
         """See `Perturbation.contents`."""
-        return {"events": self.events}, {"location": self.location and list(self.location)}
+        arrays: dict[str, npt.NDArray[Any]] = {"events": self.events}
+        if self.path is not None:
+            arrays["path"] = self.path
+        return arrays, {"location": self.location and list(self.location)}
 
     @classmethod
     def from_contents(cls, arrays: dict[str, npt.NDArray[Any]], fields: dict[str, Any]) -> Patch:
         """See `Perturbation.from_contents`."""
         location = fields.pop("location")
-        return cls(events=arrays["events"], location=location and tuple(location), **fields)
-
-
-def overlay(x: Tensor, events: Tensor, places: Tensor, shifts: Tensor | None) -> Tensor:
-    """Returns `x` (N, T, C, H, W) with the pixels under a patch replaced; differentiable in both.
-
-    Args:
-        x: the clean batch.
-        events: (T, C, h, w), the patch.
-        places: int64 (N, 2), top and left.
-        shifts: int64 (N,), steps to turn the patch by; None for none.
-    """
-    height, width = events.shape[2:]
-    result = x.clone()
-    for sample, (top, left) in enumerate(places.tolist()):
-        own = events if shifts is None else events.roll(int(shifts[sample]), 0)
-        result[sample, :, :, top : top + height, left : left + width] = own
-    return result
+        place = location and tuple(location)
+        return cls(events=arrays["events"], location=place, path=arrays.get("path"), **fields)
 
 
 def _check_most(name: str, value: object, unit: str) -> None:
@@ -328,3 +327,18 @@ def _checked_location(location: tuple[int, int]) -> tuple[int, int]:
             "a patch's location does not fit", asked=location, accepted="(top, left) in pixels"
         )
     return int(location[0]), int(location[1])
+
+
+def _checked_path(path: npt.ArrayLike, steps: int) -> npt.NDArray[np.int64]:
+    array = np.array(path)
+    if array.dtype.kind not in "iu" or array.shape != (steps, 2):
+        raise InvalidInput(
+            "a patch's path does not fit",
+            found=f"{array.dtype} {array.shape}",
+            accepted=f"whole pixels ({steps}, 2), down and right",
+        )
+    array = array.astype(np.int64)
+    if np.abs(array).max() > _FARTHEST:
+        raise InvalidInput("a patch's path leads too far", accepted=f"at most {_FARTHEST} pixels")
+    array.flags.writeable = False
+    return array
