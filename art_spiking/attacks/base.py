@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, ClassVar, Generic, Protocol, final
 
@@ -19,8 +20,15 @@ from typing_extensions import TypeVar
 from art_spiking.attacks.choosing import SWEEP, SWEEP_SAMPLES, strongest
 from art_spiking.attacks.objectives import gap
 from art_spiking.attacks.perturbations import Perturbation
-from art_spiking.errors import InvalidInput
-from art_spiking.estimators import SpikingClassifier, warn_of_own_surrogate
+from art_spiking.attacks.serving import serving_text
+from art_spiking.errors import InvalidInput, InvalidModel
+from art_spiking.estimators import (
+    NO_GRADIENT,
+    BlackBoxEventClassifier,
+    EventClassifier,
+    SpikingClassifier,
+    warn_of_own_surrogate,
+)
 from art_spiking.estimators.inputs import check_shape, label_indices
 from art_spiking.events import validate_spike_tensor
 from art_spiking.gradient_paths import GradientPath, path_from_dict, path_named
@@ -56,34 +64,44 @@ class EventAttack(EvasionAttack, Generic[ThreatT]):
 
     Attributes:
         threats: the kinds of threat model that it serves.
+        gradients: whether it differentiates the model; one that does not works on any model that predicts.
         universal: whether `fit` makes one perturbation for all samples.
         leaves_fooled: whether samples that are misclassified already are returned unchanged.
         chosen: what `tune` chose, as plain data for the record; empty where nothing was left to choose.
     """
 
     attack_params: ClassVar[list[str]] = [*EvasionAttack.attack_params, "threat", "seed", "batch_size"]
-    _estimator_requirements = (SpikingClassifier,)
+    _estimator_requirements = ((SpikingClassifier, BlackBoxEventClassifier),)
     threats: ClassVar[tuple[type[ThreatModel], ...]] = (EventThreat,)
+    gradients: ClassVar[bool] = True
     universal: ClassVar[bool] = False
     leaves_fooled: ClassVar[bool] = True
     chosen: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(
-        self, estimator: SpikingClassifier, threat: ThreatT, *, seed: int = 0, batch_size: int = 50
+        self, estimator: EventClassifier, threat: ThreatT, *, seed: int = 0, batch_size: int = 50
     ) -> None:
         """Takes what every attack needs.
 
         Args:
-            estimator: the model under attack, unfolded.
+            estimator: the model under attack, unfolded; a SpikingClassifier where the attack takes gradients.
             threat: what may be changed.
             seed: the same seed gives the same result.
             batch_size: samples attacked at once.
 
         Raises:
-            InvalidInput: a threat model of another kind, or an option that does not fit.
-            art.exceptions.EstimatorError: the estimator is no SpikingClassifier.
+            InvalidInput: a threat model of another kind, a model without gradients where the attack takes
+                them, or an option that does not fit; the first two list the attacks that do serve.
+            art.exceptions.EstimatorError: the estimator is no SpikingClassifier nor BlackBoxEventClassifier.
         """
         super().__init__(estimator=estimator)
+        if self.gradients and not isinstance(estimator, SpikingClassifier):
+            raise InvalidInput(
+                f"{type(self).__name__} needs gradients, and this model gives none",
+                found=type(estimator).__name__,
+                accepted="SpikingClassifier",
+                remedy=f"attacks that ask for answers alone: {serving_text(threat, without_gradients=True)}",
+            )
         self.threat = threat
         self.seed = seed
         self.batch_size = batch_size
@@ -109,8 +127,9 @@ class EventAttack(EvasionAttack, Generic[ThreatT]):
                 f"{type(self).__name__} does not serve this threat model",
                 asked=repr(self.threat),
                 accepted=", ".join(_ACCEPTED.get(kind.__name__, kind.__name__) for kind in self.threats),
+                remedy=f"attacks that do: {serving_text(self.threat)}",
             )
-        if self.estimator.model.folded:
+        if getattr(self.estimator.model, "folded", False):
             raise InvalidInput(
                 "a folded view cannot be attacked in events", remedy="pass the classifier itself"
             )
@@ -150,7 +169,8 @@ class EventAttack(EvasionAttack, Generic[ThreatT]):
         if kwargs:
             raise InvalidInput("this attack takes no such option", asked=", ".join(kwargs), accepted="x, y")
         clean, labels, predicted = self._prepare(x, y)
-        result = self._generate(clean, labels, predicted)
+        with self._telling_of_gradients():
+            result = self._generate(clean, labels, predicted)
         self.check_valid(result, clean)
         return result.cpu().numpy()
 
@@ -167,6 +187,20 @@ class EventAttack(EvasionAttack, Generic[ThreatT]):
             found = self.run(x, labels[part], generator)
             result[part] = self.threat.project(found.detach(), x)
         return result
+
+    @contextmanager
+    def _telling_of_gradients(self) -> Iterator[None]:
+        """Lists the attacks that would do, where a model turns out to give no gradient."""
+        try:
+            yield
+        except InvalidModel as error:
+            if error.what != NO_GRADIENT:
+                raise
+            raise InvalidModel(
+                f"{type(self).__name__} needs gradients: {error.what}",
+                remedy=f"{error.remedy}; or attack without gradients: "
+                f"{serving_text(self.threat, without_gradients=True)}",
+            ) from error
 
     def tune(self, x: Array, y: Array) -> None:
         """Chooses on a craft split what was left open: the surrogate, where it is "sweep".
@@ -275,7 +309,8 @@ class UniversalAttack(EventAttack):
             InvalidInput: an input, labels or a budget that do not fit.
         """
         clean, labels, _ = self._prepare(x, y)
-        self.perturbation = self.fit_tensors(clean, labels, torch.Generator().manual_seed(self.seed))
+        with self._telling_of_gradients():
+            self.perturbation = self.fit_tensors(clean, labels, torch.Generator().manual_seed(self.seed))
         return self.perturbation
 
     def race(

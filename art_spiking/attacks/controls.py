@@ -26,6 +26,7 @@ class RandomEvents(EventAttack):
     misclassified already are edited too: a control measures what noise does. Nothing is asked of the model.
     """
 
+    gradients: ClassVar[bool] = False
     leaves_fooled: ClassVar[bool] = False
 
     def run(self, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
@@ -39,6 +40,7 @@ class RandomEvents(EventAttack):
 class RandomUniversal(UniversalAttack):
     """One random mask of edits for all samples: the control of `SpikingUniversalPerturbation`."""
 
+    gradients: ClassVar[bool] = False
     attack_params: ClassVar[list[str]] = [*UniversalAttack.attack_params, "static", "max_shift"]
 
     def __init__(
@@ -81,6 +83,7 @@ class RandomUniversal(UniversalAttack):
 class RandomPatch(UniversalAttack):
     """A patch of random events: the control of `SpikingAdversarialPatch`."""
 
+    gradients: ClassVar[bool] = False
     attack_params: ClassVar[list[str]] = [*UniversalAttack.attack_params, "location", "density", "max_shift"]
 
     def __init__(

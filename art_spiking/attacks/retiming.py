@@ -142,6 +142,7 @@ class RandomRetiming(EventAttack[Retiming]):
     """Moves events at random, as far and as many as the threat allows: the control of `SpikeRetiming`."""
 
     threats: ClassVar[tuple[type[ThreatModel], ...]] = (Retiming,)
+    gradients: ClassVar[bool] = False
     leaves_fooled: ClassVar[bool] = False
 
     def run(self, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:

@@ -3,31 +3,24 @@
 
 from __future__ import annotations
 
-import hashlib
-from typing import ClassVar
-
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from art_spiking.attacks.base import EventAttack, check_whole
+from art_spiking.attacks.blocks import block_sides, editable_cells, grid_of
 from art_spiking.attacks.edit_space import budgets_of, is_plain
-from art_spiking.estimators import SpikingClassifier
+from art_spiking.attacks.query_search import QueryAttack, sample_keys
 from art_spiking.threats import EventThreat
 
 _SCHEDULE = ((0.02, 0.5), (0.1, 0.25), (0.25, 0.12), (0.5, 0.06), (1.0, 0.03))
 """Up to a share of the queries: the share of blocks that are drawn anew."""
 
-_SIDE = 2
-_DURATION = 6
-_LEAST_BLOCKS = 5
-
 _ANCHORS, _RANKS = 0, 1
 _SLOT_BITS = 32
 
 
-class EventSquare(EventAttack):
+class EventSquare(QueryAttack):
     """Random search over blocks of edits, for models that give logits and no gradients.
 
     The budget is spent on blocks of neighbouring cells: two by two pixels of one polarity over a sixth of the
@@ -42,42 +35,6 @@ class EventSquare(EventAttack):
     network with 200 edits and 1,000 queries: blocks fool 95 % of samples, single cells 40 %).
     """
 
-    attack_params: ClassVar[list[str]] = [*EventAttack.attack_params, "queries"]
-
-    def __init__(
-        self,
-        estimator: SpikingClassifier,
-        threat: EventThreat,
-        *,
-        queries: int = 1000,
-        targeted: bool = False,
-        seed: int = 0,
-        batch_size: int = 50,
-    ) -> None:
-        """Takes the hyper-parameters.
-
-        Args:
-            estimator: the model under attack; only its logits are used.
-            threat: what may be changed; EventEdits, alone or joined with others.
-            queries: most forward passes per sample.
-            targeted: whether `y` holds classes to reach.
-            seed: the same seed gives the same result.
-            batch_size: samples attacked at once.
-
-        Raises:
-            InvalidInput: an option that does not fit.
-        """
-        super().__init__(estimator, threat, seed=seed, batch_size=batch_size)
-        self.queries = queries
-        self.targeted = targeted
-        self._check_params()
-
-    def _check_params(self) -> None:
-        super()._check_params()
-        if not hasattr(self, "queries"):
-            return
-        check_whole("queries", self.queries)
-
     def run(self, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         """See `EventAttack.run`."""
         search = _BlockSearch(self.threat, x, seed=generator.initial_seed())
@@ -85,6 +42,7 @@ class EventSquare(EventAttack):
         result = search.edited(torch.arange(len(x)), blocks)
         lead, fooled = (told.cpu() for told in self.lead(result, y))
         open_ = torch.nonzero(~fooled)[:, 0]
+        asked = np.ones(len(x), np.int64)
         for query in range(1, self.queries):
             if not len(open_):
                 break
@@ -92,10 +50,12 @@ class EventSquare(EventAttack):
             tried = search.redrawn(open_, blocks[open_], share, query)
             candidate = search.edited(open_, tried)
             found, fooled = (told.cpu() for told in self.lead(candidate, y[open_]))
+            asked[open_] += 1
             kept = fooled | (found >= lead[open_])
             rows = open_[kept]
             blocks[rows], result[rows], lead[rows] = tried[kept], candidate[kept], found[kept]
             open_ = open_[~fooled]
+        self.count(asked)
         return result
 
 
@@ -107,10 +67,7 @@ class _Draws:
     """
 
     def __init__(self, x: Tensor, seed: int) -> None:
-        keys = [hashlib.blake2b(str(seed).encode(), digest_size=8) for _ in x]
-        for key, sample in zip(keys, x.cpu().numpy(), strict=True):
-            key.update(np.ascontiguousarray(sample).data)
-        self._keys = np.array([int.from_bytes(key.digest(), "little") for key in keys], np.uint64)
+        self._keys = sample_keys(x, seed)
 
     def at(self, rows: Tensor, query: int, purpose: int, slots: int) -> npt.NDArray[np.uint64]:
         """Uniform numbers of 64 bits, (rows, slots)."""
@@ -132,13 +89,10 @@ class _BlockSearch:
 
     def __init__(self, threat: EventThreat, x: Tensor, *, seed: int) -> None:
         self._threat, self._x = threat, x
-        insertable, deletable = (mask.flatten(1) for mask in threat.allowed(x))
-        inserts = insertable.any(1, keepdim=True)
-        self._sign = torch.where(inserts, 1.0, -1.0).to(x.dtype)
-        self._editable = torch.where(inserts, insertable, deletable)
-        self._grid = tuple(x.shape[1:]) if x.ndim == 5 else (x.shape[1], 1, 1, x.shape[2])
+        self._sign, self._editable = editable_cells(threat, x)
+        self._grid = grid_of(x)
         budgets = budgets_of(threat, x).cpu()
-        self._sides = self._sides_for(budgets)
+        self._sides = block_sides(x, budgets)
         axes = torch.meshgrid(*(torch.arange(int(side.max())) for side in self._sides), indexing="ij")
         self._offsets = [axis.flatten() for axis in axes]
         within = [offset < side[:, None] for offset, side in zip(self._offsets, self._sides, strict=True)]
@@ -152,15 +106,6 @@ class _BlockSearch:
         self._choices = np.maximum(lengths, 1).astype(np.uint64)
         # A sample without any such cell reads the one behind its list; what is asked there is not allowed.
         self._cells = np.concatenate([*cells, np.zeros(1, np.int32)])
-
-    def _sides_for(self, budgets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Steps, rows and columns of a block of each sample."""
-        steps, _, height, width = self._grid
-        most = (budgets // _LEAST_BLOCKS).clamp(min=1)
-        duration = most.clamp(max=max(1, round(steps / _DURATION)))
-        widest = min(_SIDE, width) if self._x.ndim == 5 else 1
-        columns = (most // duration).clamp(min=1, max=widest)
-        return duration, (most // (duration * columns)).clamp(min=1, max=min(_SIDE, height)), columns
 
     def draw(self, rows: Tensor, query: int) -> Tensor:
         """New blocks for all slots of some samples."""

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from art_spiking.estimators.folding import FoldedClassifier
     from art_spiking.surrogates import GradientPath
 
+NO_GRADIENT = "the logits do not depend on the input by any differentiable path"
+"""What `input_gradient` says of a model without gradients."""
+
 Objective = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """(logits (N, K), labels (N,)) -> loss (N,) that the attacker wants to be high."""
 
@@ -248,7 +251,7 @@ class SpikingClassifier(ManagedClassifier):
             (gradient,) = torch.autograd.grad(loss.sum(), leaf, allow_unused=True)
         if gradient is None:
             raise InvalidModel(
-                "the logits do not depend on the input by any differentiable path",
+                NO_GRADIENT,
                 remedy="give its encoder or spike function a surrogate or straight-through gradient",
             )
         return gradient, logits.detach()
