@@ -93,6 +93,20 @@ def test_a_flicker_and_a_rate_are_kept_by_the_patch_itself():
     assert made.events.sum() == 2 * 9
 
 
+def test_the_control_drops_at_random_what_a_rate_forbids():
+    region = ObjectRegion(0.3)
+    model = samples.weak(RHYTHM, bar=12.5)
+    free, bound = (
+        RandomPatch(model, threat).fit(CRAFT, LABELS).events
+        for threat in (region, region & PixelRate(350.0, DT))
+    )
+    assert 0.35 < free.mean() < 0.65
+    assert (bound <= free).all()
+    assert bound.sum((0, 1)).max() == 2
+    early, late = bound[:3].sum(), bound[3:].sum()
+    assert 0.5 < early / late < 2
+
+
 @pytest.mark.parametrize(
     "threat",
     [

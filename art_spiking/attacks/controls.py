@@ -101,7 +101,7 @@ class RandomPatch(UniversalAttack):
 
         Args:
             estimator: the model; it is not asked.
-            threat: PatchRegion, alone or joined with others.
+            threat: PatchRegion or ObjectRegion, alone or joined with others.
             location: "random" or (top, left).
             density: share of the patch's cells that hold an event.
             max_shift: most steps by which each sample's patch is turned in time.
@@ -129,6 +129,8 @@ class RandomPatch(UniversalAttack):
     def fit_tensors(self, x: Tensor, y: Tensor, generator: torch.Generator) -> Patch:
         """See `UniversalAttack.fit`; of the samples only the shape is used."""
         side = patch_side(self.threat, x)
-        events = torch.rand((*x.shape[1:3], side, side), generator=generator) < self.density
+        draw = torch.rand((*x.shape[1:3], side, side), generator=generator) / self.density
+        # Ranked at random, so that a rule that forbids some of the events drops them at random.
+        ranked = torch.where(draw < 1, 1 - draw / 2, 0.0).to(x.device)
         place = None if isinstance(self.location, str) else (self.location[0], self.location[1])
-        return PatchForm(self.threat, place, self.max_shift).patch(events.float())
+        return PatchForm(self.threat, place, self.max_shift).patch(ranked)

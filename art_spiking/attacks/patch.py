@@ -59,7 +59,7 @@ class SpikingAdversarialPatch(UniversalAttack):
     any place meets a readout that has other weights at each place. Of 2.5 % of area it leaves .70 (a random
     one .80, 500 recordings), patches fitted to nine places each its own leave .24 to .78, at the mean .58.
     Even where each of 40 samples has a patch of its own, found for its own random place, a target is reached
-    in .26, the mean of ten (.11 to .44); a patch that moves reaches no more (60 px/s: .23 across and .17 down,
+    in .26, the mean of ten (.11 to .44); a patch that moves reaches no more (60 px/s: .23 across, .17 down,
     against .21 at rest, four targets). At the best place for all it leaves .20 (random .46) and reaches a
     target in .33, the mean of ten.
 
