@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -41,9 +43,10 @@ def tiny_events(split, *, steps, dt_us, binary, data_dir=None, limit=None) -> Ev
 
 
 class Flips:
-    """Adds events in the first free cells; told to, it raises, is interrupted, cheats, or waits for a minute.
+    """Adds events in the first free cells; told to, it raises, is interrupted, cheats, waits or dies.
 
-    Told "wait FILE", it makes the file first, so that a test knows.
+    Told "wait FILE", it makes the file first, so that a test knows, and waits for a minute; told "die FILE",
+    it makes the file and kills its process, unless the file is there.
     """
 
     universal = False
@@ -59,6 +62,12 @@ class Flips:
         if self.trouble and self.trouble.startswith("wait "):
             Path(self.trouble.removeprefix("wait ")).touch()
             time.sleep(60)
+        if self.trouble and self.trouble.startswith("die"):
+            mark = self.trouble.removeprefix("die").strip()
+            if not mark or not Path(mark).exists():
+                if mark:
+                    Path(mark).touch()
+                os.kill(os.getpid(), signal.SIGKILL)
         x_adv = x.copy()
         for sample in x_adv:
             free = np.argwhere(sample == 0)[: self.threat.max_edits + 5 * (self.trouble == "cheat")]

@@ -61,7 +61,7 @@ def suite_file(folder: Path, content: Suite) -> Path:
 
 
 def test_run_ranks_and_says_where_everything_is(options, capsys):
-    assert run_all(options, workbench()) == 0
+    assert run_all(options, workbench) == 0
     shown = capsys.readouterr()
     assert "small on tiny-events" in shown.out
     assert "rank  model" in shown.out
@@ -71,10 +71,10 @@ def test_run_ranks_and_says_where_everything_is(options, capsys):
 
 
 def test_a_second_run_computes_nothing(options, capsys, monkeypatch):
-    run_all(options, workbench())
+    run_all(options, workbench)
     first = capsys.readouterr().out
     monkeypatch.setattr(working, "run_cell", pytest.fail)
-    assert run_all(options, workbench()) == 0
+    assert run_all(options, workbench) == 0
     assert capsys.readouterr().out == first
 
 
@@ -82,7 +82,7 @@ def test_cells_of_other_code_are_warned_of_in_one_line(options, capsys, monkeypa
     versions = {"python": "3.11", "torch": "2.13.0"}
     current = [Origin("a" * 40, versions)]
     monkeypatch.setattr(working.Origin, "here", lambda: current[0])
-    run_all(options, workbench())
+    run_all(options, workbench)
     assert "warning" not in capsys.readouterr().err
     store = CellStore(options.out)
     cells = [cell for name in ("one", "two") for cell in store.cells(name, "small")]
@@ -93,7 +93,7 @@ def test_cells_of_other_code_are_warned_of_in_one_line(options, capsys, monkeypa
         provenance = cell.record.provenance.model_copy(update=made)
         record = cell.record.model_copy(update={"provenance": provenance})
         store.write(name, "small", replace(cell, record=record))
-    assert run_all(options, workbench()) == 0
+    assert run_all(options, workbench) == 0
     (warning,) = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
     assert warning == (
         "warning: 4 of 6 cells that were there already come from other code or packages than this run's: "
@@ -103,7 +103,7 @@ def test_cells_of_other_code_are_warned_of_in_one_line(options, capsys, monkeypa
 
 
 def test_what_was_just_computed_comes_from_here(options):
-    run_all(options, workbench())
+    run_all(options, workbench)
     (cell, *_) = CellStore(options.out).cells("one", "small")
     assert Origin.of(cell.record.provenance).packages == Origin.here().packages
     # The commit may be another by now; whether there is one may not.
@@ -145,16 +145,16 @@ def test_a_terminated_run_is_75_and_goes_on_where_it_was(submissions, tmp_path):
 
 
 def test_only_runs_the_named_submission(options, capsys):
-    assert run_all(replace(options, only=("two",)), workbench()) == 0
+    assert run_all(replace(options, only=("two",)), workbench) == 0
     assert "3 of 3: two flips-c" in capsys.readouterr().err
     assert not (options.out / "one").exists()
     with pytest.raises(UnknownName, match="did you mean two"):
-        run_all(replace(options, only=("tow",)), workbench())
+        run_all(replace(options, only=("tow",)), workbench)
 
 
 def test_an_interrupt_is_75_and_the_next_run_goes_on(options, capsys, tmp_path):
     suite_file(tmp_path, suite(b="interrupt"))
-    assert run_all(options, workbench()) == 75
+    assert run_all(options, workbench) == 75
     told = capsys.readouterr().err
     assert "interrupted; 1 of 6 cells are finished" in told
     assert "run the same command again to resume" in told
@@ -162,7 +162,7 @@ def test_an_interrupt_is_75_and_the_next_run_goes_on(options, capsys, tmp_path):
 
 def test_a_failed_case_is_1_and_the_others_are_kept(options, capsys, tmp_path):
     suite_file(tmp_path, suite(b="raise"))
-    assert run_all(options, workbench()) == 1
+    assert run_all(options, workbench) == 1
     shown = capsys.readouterr()
     assert "flips-b failed: ValueError: this attack is broken" in shown.out
     assert len(list(CellStore(options.out).cells("one", "small"))) == 3
@@ -170,7 +170,7 @@ def test_a_failed_case_is_1_and_the_others_are_kept(options, capsys, tmp_path):
 
 def test_an_invalid_submission_is_3_and_the_others_are_evaluated(options, submissions, capsys):
     (submissions / "one" / "graph.json").unlink()
-    assert run_all(options, workbench()) == 3
+    assert run_all(options, workbench) == 3
     shown = capsys.readouterr()
     assert "graph.json: expected this file, found nothing" in shown.err
     assert len(list(CellStore(options.out).cells("two", "small"))) == 3
@@ -179,7 +179,7 @@ def test_an_invalid_submission_is_3_and_the_others_are_evaluated(options, submis
 def test_a_claim_that_was_not_found_is_3_and_gets_no_rank(options, submissions, capsys):
     training = {"description": "x", "claimed_clean_accuracy": 0.5}
     write_submission(submissions / "one", training=training)
-    assert run_all(options, workbench()) == 3
+    assert run_all(options, workbench) == 3
     shown = capsys.readouterr()
     assert "one: claims a clean accuracy of 0.500; measured 1.000" in shown.err
     assert "one is not ranked" in shown.out
@@ -195,7 +195,7 @@ def test_a_full_disk_is_one_clear_line_and_keeps_finished_cells(options, capsys,
         return real(descriptor)
 
     monkeypatch.setattr(os, "fsync", full)
-    assert run_all(options, workbench()) == 75
+    assert run_all(options, workbench) == 75
     told = capsys.readouterr().err
     assert told.count("no room left") == 1
     assert "Traceback" not in told
@@ -204,14 +204,14 @@ def test_a_full_disk_is_one_clear_line_and_keeps_finished_cells(options, capsys,
     assert 1 <= len(kept) < 3
     assert not list(options.out.rglob(".*"))
     monkeypatch.setattr(os, "fsync", real)
-    assert run_all(options, workbench()) == 0
+    assert run_all(options, workbench) == 0
 
 
 def test_a_folder_that_cannot_be_written_fails_before_the_work(options, tmp_path, monkeypatch):
     (tmp_path / "in-the-way").write_text("x")
     monkeypatch.setattr(working, "run_cell", pytest.fail)
     with pytest.raises(InvalidInput, match="nothing can be written there"):
-        run_all(replace(options, out=tmp_path / "in-the-way" / "records"), workbench())
+        run_all(replace(options, out=tmp_path / "in-the-way" / "records"), workbench)
 
 
 def test_missing_data_leaves_out_its_submission_only(options, submissions, capsys):
@@ -222,14 +222,14 @@ def test_missing_data_leaves_out_its_submission_only(options, submissions, capsy
     write_submission(submissions / "one", data=data)
     bench = workbench()
     bench.names = names(**{"absent-events": absent})
-    assert run_all(options, bench) == 1
+    assert run_all(options, lambda: bench) == 1
     shown = capsys.readouterr()
     assert "one is left out: no recordings" in shown.err
     assert "two" in shown.out
 
 
 def test_site_shows_what_was_run(options, submissions, tmp_path, capsys):
-    run_all(replace(options, figures=tmp_path / "figures"), workbench())
+    run_all(replace(options, figures=tmp_path / "figures"), workbench)
     wanted = SiteOptions(options.out, submissions, tmp_path / "site", (options.suite,), tmp_path / "figures")
     assert write_site(wanted, names()) == 0
     assert str(tmp_path / "site" / "index.html") in capsys.readouterr().out

@@ -87,11 +87,24 @@ def check_command(path: Path, as_json: bool) -> int:
 @click.option("--only", multiple=True, metavar="NAME", help="This submission only; may be given again.")
 @click.option("--figures", type=_FOLDER, help="Draw clean and adversarial events of every case here.")
 @click.option("--data-dir", type=_FOLDER, help="Where recordings are, for data sets that need a folder.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 1024),
+    default=1,
+    show_default=True,
+    help="Processes that compute cells at the same time, each with its share of the cores; 1: this one.",
+)
+@click.option(
+    "--cell-minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    help="A cell that takes longer is stopped, tried once more, and given up.",
+)
 def run_command(path: Path, **options: Any) -> int:
     """Evaluate the submissions in PATH under a suite, and print the ranking.
 
     Each case of each model is a cell, written whole when it is finished. A run that was stopped goes on where
-    it was when the same command is given again; a case that failed is tried again.
+    it was when the same command is given again; a case that failed is tried again. A worker that dies costs
+    its cell one retry, and no finished cell.
 
     Exit codes: 0 done; 1 a case failed, the others are kept; 3 an invalid submission, the others were
     evaluated; 75 stopped, run the same command again to resume.

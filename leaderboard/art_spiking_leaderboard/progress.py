@@ -22,16 +22,17 @@ class Progress:
     The rest is estimated case by case from the cells computed so far: a patch takes longer than edits.
     """
 
-    def __init__(self, specs: Sequence[CellSpec], bar: Any = None) -> None:
+    def __init__(self, specs: Sequence[CellSpec], bar: Any = None, *, workers: int = 1) -> None:
         self._waiting = [spec.case for spec in specs]
         self._total = len(specs)
+        self._workers = workers
         self._seconds: dict[str, list[float]] = {}
         self._bar = bar
-        self._began = time.monotonic()
+        self._began: dict[str, float] = {}
 
     def starting(self, spec: CellSpec) -> None:
         """A cell is about to be computed."""
-        self._began = time.monotonic()
+        self._began[spec.identity.key] = time.monotonic()
         if self._bar is not None:
             self._bar.set_postfix_str(f"{spec.model} {spec.case}{self._rest()}")
 
@@ -40,7 +41,8 @@ class Progress:
         self._waiting.remove(outcome.spec.case)
         done = self._total - len(self._waiting)
         if not outcome.resumed and outcome.cell is not None:
-            self._seconds.setdefault(outcome.spec.case, []).append(time.monotonic() - self._began)
+            began = self._began.pop(outcome.spec.identity.key, time.monotonic())
+            self._seconds.setdefault(outcome.spec.case, []).append(time.monotonic() - began)
         if self._bar is not None:
             self._bar.update()
             if not outcome.ok:
@@ -53,7 +55,7 @@ class Progress:
         known = [second for seconds in self._seconds.values() for second in seconds]
         if not known:
             return None
-        return sum(fmean(self._seconds.get(case, known)) for case in self._waiting)
+        return sum(fmean(self._seconds.get(case, known)) for case in self._waiting) / self._workers
 
     def _rest(self) -> str:
         left = self.seconds_left()
@@ -63,16 +65,16 @@ class Progress:
 
 
 @contextmanager
-def progress(specs: Sequence[CellSpec]) -> Iterator[Progress]:
+def progress(specs: Sequence[CellSpec], workers: int = 1) -> Iterator[Progress]:
     """A `Progress` for a run of these cells."""
     if not sys.stderr.isatty():
-        yield Progress(specs)
+        yield Progress(specs, workers=workers)
         return
     from tqdm import tqdm
 
     layout = "{desc}{bar} {n_fmt}/{total_fmt} cells [{elapsed}] {postfix}"
     with tqdm(total=len(specs), file=sys.stderr, dynamic_ncols=True, bar_format=layout) as bar:
-        yield Progress(specs, bar)
+        yield Progress(specs, bar, workers=workers)
 
 
 def told(outcome: Outcome) -> str:

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import click
@@ -22,6 +24,7 @@ from art_spiking_leaderboard.origins import Origin, resumed_from_elsewhere
 from art_spiking_leaderboard.progress import progress
 from art_spiking_leaderboard.site import Board, Content, render_site
 from art_spiking_leaderboard.table import table_text
+from art_spiking_leaderboard.workers import Bench, processes, run_on
 
 CASE_FAILED, INVALID, INTERRUPTED = 1, 3, 75
 
@@ -38,6 +41,8 @@ class RunOptions:
     data_dir: Path | None = None
     command: tuple[str, ...] = ()
     width: int = 100
+    workers: int = 1
+    cell_minutes: float | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ def check_all(path: Path, *, as_json: bool) -> int:
     return INVALID if any(entry.problems for entry in checked) else 0
 
 
-def run_all(options: RunOptions, workbench: Workbench | None = None) -> int:
+def run_all(options: RunOptions, bench: Bench | None = None) -> int:
     """Evaluates the valid submissions, prints the ranking and where everything is.
 
     Raises:
@@ -74,7 +79,8 @@ def run_all(options: RunOptions, workbench: Workbench | None = None) -> int:
         UnknownName: no such suite, or no submission of a name in `only`.
     """
     suite = load_suite(options.suite)
-    workbench = Workbench() if workbench is None else workbench
+    bench = Workbench if bench is None else bench
+    workbench = bench()
     checked = _chosen(find_submissions(options.path), options.only, workbench.names)
     for folder in filter(None, (options.out, options.figures)):
         _check_writable(folder)
@@ -86,7 +92,7 @@ def run_all(options: RunOptions, workbench: Workbench | None = None) -> int:
     job = Job(suite, options.out, options.data_dir, options.figures, options.command)
     specs, left_out = _plan_all(checked, job, workbench)
     try:
-        outcomes = _compute(specs, workbench)
+        outcomes = _compute(specs, workbench, bench, options)
     except KeyboardInterrupt:
         click.echo(f"\ninterrupted; {_kept(specs, options)}", err=True)
         return INTERRUPTED
@@ -179,10 +185,19 @@ def _plan_all(
     return specs, left_out
 
 
-def _compute(specs: Sequence[CellSpec], workbench: Workbench) -> list[Outcome]:
+def _compute(
+    specs: Sequence[CellSpec], workbench: Workbench, bench: Bench, options: RunOptions
+) -> list[Outcome]:
     outcomes = []
-    with progress(specs) as shown:
-        steps = run(specs, lambda spec: run_cell(spec, workbench), warn=_warn, starting=shown.starting)
+    with progress(specs, options.workers) as shown:
+        if options.workers == 1 and options.cell_minutes is None:
+            steps = run(specs, lambda spec: run_cell(spec, workbench), warn=_warn, starting=shown.starting)
+        else:
+            threads = max(1, (os.cpu_count() or 1) // options.workers)
+            pool = partial(processes, threads=threads, minutes=options.cell_minutes)
+            steps = run_on(
+                specs, pool, workers=options.workers, bench=bench, warn=_warn, starting=shown.starting
+            )
         for outcome in steps:
             shown.finished(outcome)
             outcomes.append(outcome)

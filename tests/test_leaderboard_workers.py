@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: MIT
+"""Cells on several workers: the same numbers, and a worker that dies costs one retry of one cell."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import leaderboard_world as world
+import pytest
+import torch
+from art_spiking_leaderboard.cells import CellStore
+from art_spiking_leaderboard.check import check_submission
+from art_spiking_leaderboard.current import standings, tables
+from art_spiking_leaderboard.engine import Job, finished_cell, plan, run, run_cell
+from art_spiking_leaderboard.table import table_text
+from art_spiking_leaderboard.workers import processes, run_on
+from art_spiking_leaderboard.working import RunOptions, run_all
+from test_leaderboard_commands import suite_file
+
+from art_spiking.errors import CannotWrite
+from art_spiking.suites import Case, Suite
+
+
+@pytest.fixture
+def submissions(tmp_path):
+    for seed, name in enumerate(("one", "two")):
+        world.write_submission(tmp_path / "submissions" / name, seed=seed)
+    return tmp_path / "submissions"
+
+
+def specs_of(submissions, records, suite):
+    job, bench = Job(suite, records), world.workbench()
+    folders = sorted(submissions.iterdir())
+    return [spec for folder in folders for spec in plan(check_submission(folder, bench.names), job, bench)]
+
+
+def forked(workers):
+    """Fast enough for a test; nothing else runs in this process."""
+    return processes(workers, threads=1, method="fork")
+
+
+def outcomes_of(specs, *, pool=forked, workers=2, **options):
+    options = {"bench": world.workbench, "warn": lambda message: None, **options}
+    return {
+        (outcome.spec.model, outcome.spec.case): outcome
+        for outcome in run_on(specs, pool, workers=workers, **options)
+    }
+
+
+def scores(records):
+    """What every cell came to; not when, where, or how fast."""
+    unlike = {"provenance", "wall_seconds"}
+    cells = (cell for model in ("one", "two") for cell in CellStore(records).cells(model, "small"))
+    return {cell.identity.key: cell.record.model_dump(exclude=unlike) for cell in cells}
+
+
+def table_of(submissions, records, suite):
+    names = world.names()
+    standing = standings([check_submission(f, names) for f in sorted(submissions.iterdir())], names)
+    found = tables(standing, CellStore(records), suite, pytest.fail)
+    return "\n".join(table_text(table) for table in found)
+
+
+@pytest.mark.parametrize("pool", [forked, ThreadPoolExecutor], ids=["processes", "threads"])
+def test_any_executor_gives_what_one_process_gives(submissions, tmp_path, pool):
+    alone = specs_of(submissions, tmp_path / "alone", world.suite())
+    bench = world.workbench()
+    list(run(alone, lambda spec: run_cell(spec, bench), warn=pytest.fail))
+    found = outcomes_of(specs_of(submissions, tmp_path / "many", world.suite()), pool=pool)
+    assert len(found) == 6
+    assert all(outcome.ok for outcome in found.values())
+    assert scores(tmp_path / "many") == scores(tmp_path / "alone")
+    again = outcomes_of(specs_of(submissions, tmp_path / "many", world.suite()), pool=pool)
+    assert all(outcome.resumed for outcome in again.values())
+
+
+def test_a_worker_that_dies_once_costs_a_retry(submissions, tmp_path):
+    suite = world.suite(b=f"die {tmp_path / 'died'}")
+    warnings = []
+    found = outcomes_of(specs_of(submissions, tmp_path / "records", suite), warn=warnings.append)
+    assert (tmp_path / "died").exists()
+    assert all(outcome.ok for outcome in found.values())
+    assert any("a worker died" in text for text in warnings)
+
+
+def test_a_cell_that_kills_its_worker_is_given_up_and_the_others_are_finished(submissions, tmp_path):
+    found = outcomes_of(specs_of(submissions, tmp_path / "records", world.suite(a="die")))
+    given_up = {key for key, outcome in found.items() if not outcome.ok}
+    assert given_up == {("one", "flips-a"), ("two", "flips-a")}
+    assert all("died 2 times" in found[key].problem for key in given_up)
+    assert len(scores(tmp_path / "records")) == 4
+
+
+def test_a_cell_that_takes_too_long_loses_its_worker(submissions, tmp_path, capfd):
+    suite = world.suite(c=f"wait {tmp_path / 'waiting'}")
+    pool = partial(processes, threads=1, minutes=1 / 60, method="fork")
+    specs = [spec for spec in specs_of(submissions, tmp_path / "records", suite) if spec.model == "one"]
+    found = outcomes_of(specs, pool=pool)
+    assert "out of time" in found["one", "flips-c"].problem
+    assert found["one", "flips-a"].ok
+    assert found["one", "flips-b"].ok
+
+
+def test_a_model_that_cannot_be_prepared_costs_its_own_cells_only(submissions, tmp_path):
+    specs = specs_of(submissions, tmp_path / "records", world.suite())
+    (submissions / "one" / "graph.json").unlink()
+    found = outcomes_of(specs)
+    problems = {
+        model: {o.problem for (name, _), o in found.items() if name == model} for model in ("one", "two")
+    }
+    assert problems["two"] == {""}
+    assert all("the submission one has problems" in problem for problem in problems["one"])
+
+
+def test_a_folder_that_cannot_be_written_stops_the_run(submissions, tmp_path):
+    specs = specs_of(submissions, tmp_path / "records", world.suite())
+    (tmp_path / "records").write_text("a file in the way")
+    with pytest.raises(CannotWrite, match="records"):
+        outcomes_of(specs)
+
+
+def test_ctrl_c_stops_the_workers_at_once(submissions, tmp_path):
+    waiting = tmp_path / "waiting"
+
+    def interrupted(workers):
+        pool = forked(workers)
+        submit = pool.submit
+
+        def then_interrupt(*args):
+            submit(*args)
+            deadline = time.monotonic() + 30
+            while not waiting.exists() and time.monotonic() < deadline:
+                time.sleep(0.01)
+            pids.extend(pool._processes)
+            raise KeyboardInterrupt
+
+        pool.submit = then_interrupt
+        return pool
+
+    pids = []
+    specs = specs_of(submissions, tmp_path / "records", world.suite(a=f"wait {waiting}"))
+    with pytest.raises(KeyboardInterrupt):
+        outcomes_of(specs, pool=interrupted, workers=1)
+    assert pids
+    for pid in pids:
+        assert ended(pid)
+
+
+def ended(pid):
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            os.waitpid(pid, os.WNOHANG)
+            os.kill(pid, 0)
+        except (ProcessLookupError, ChildProcessError):
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def test_the_command_takes_workers(submissions, tmp_path, capsys):
+    path = suite_file(tmp_path, world.suite())
+    options = RunOptions(submissions, str(path), tmp_path / "records", workers=2)
+    assert run_all(options, world.workbench) == 0
+    shown = capsys.readouterr()
+    assert "two" in shown.out
+    assert "6 of 6" in shown.err
+
+
+def many_cells(count):
+    """Cells of a few milliseconds."""
+    cases = tuple(
+        Case(name=f"flips-{k}", attack="flips", threat={"kind": "event-edits", "max_edits": 1 + k})
+        for k in range(count)
+    )
+    return Suite(name="small", version=1, craft=6, test=12, cases=cases)
+
+
+def coordinate(specs, log, *, bench):
+    """A coordinator with two workers, each of which notes when a cell is begun and when it is on disk."""
+
+    def noted(spec):
+        os.write(log, f"begun {spec.identity.key}\n".encode())
+        cell = run_cell(spec, bench)
+        os.write(log, f"done {spec.identity.key}\n".encode())
+        return cell
+
+    import art_spiking_leaderboard.workers as module
+
+    module.run_cell = lambda spec, bench: noted(spec)
+    list(run_on(specs, forked, workers=2, bench=world.workbench, warn=lambda message: None))
+
+
+@pytest.mark.slow
+def test_kills_at_random_moments_lose_no_finished_cell(submissions, tmp_path):
+    """SIGKILL for the coordinator or one of its workers, again and again; then the undisturbed table."""
+    suite, records = many_cells(100), tmp_path / "records"
+    specs, bench, rng = specs_of(submissions, records, suite), world.workbench(), random.Random(0)
+    assert len(specs) == 200
+    torch.set_num_threads(1)
+    log = os.open(tmp_path / "log", os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+    kills = 0
+    for _ in range(400):
+        pid = os.fork()
+        if pid == 0:
+            try:
+                coordinate(specs, log, bench=bench)
+            finally:
+                os._exit(0)
+        time.sleep(rng.uniform(0.05, 0.35))
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        victim = pid if rng.random() < 0.6 or not children else int(rng.choice(children))
+        done = sum(finished_cell(spec, pytest.fail) is not None for spec in specs) == len(specs)
+        os.kill(victim, signal.SIGKILL)
+        kills += 1
+        if victim != pid:
+            time.sleep(rng.uniform(0, 0.1))
+            os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        if done:
+            break
+    coordinate(specs, log, bench=bench)
+    assert kills >= 20
+    lines = (tmp_path / "log").read_text().split("\n")[:-1]
+    finished = set()
+    for line in lines:
+        word, key = line.split()
+        assert word == "done" or key not in finished, "a finished cell was computed again"
+        if word == "done":
+            finished.add(key)
+    assert len(finished) >= 190  # a worker may be killed between writing a cell and noting it
+    undisturbed = specs_of(submissions, tmp_path / "undisturbed", suite)
+    list(run(undisturbed, lambda spec: run_cell(spec, bench), warn=pytest.fail))
+    assert scores(records) == scores(tmp_path / "undisturbed")
+    assert table_of(submissions, records, suite) == table_of(submissions, tmp_path / "undisturbed", suite)
