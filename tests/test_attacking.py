@@ -10,7 +10,7 @@ import pytest
 from test_cli import with_samples
 
 from art_spiking import registry
-from art_spiking.attacks import AutoSpike
+from art_spiking.attacks import AutoSpike, ensembles
 from art_spiking.cli import run
 from art_spiking.cli.attacking import ADVERSARIAL, RESULT
 from art_spiking.cli.written import parse_parameters, parse_threat
@@ -51,7 +51,7 @@ def test_it_runs_autospike_and_tells_every_member(capsys, model):
     found = capsys.readouterr()
     assert "attacking 8 samples with auto-spike" in found.err
     lines = found.out.splitlines()
-    start = lines.index("AutoSpike, ensemble 1")
+    start = lines.index("AutoSpike, ensemble 2")
     assert lines[start + 1].split() == [
         "member",
         "tried",
@@ -61,12 +61,10 @@ def test_it_runs_autospike_and_tells_every_member(capsys, model):
         "backwards",
         "seconds",
     ]
-    assert [line.split("  ")[0] for line in lines[start + 3 : start + 7]] == [
-        "gradient, narrow",
-        "gradient, no reset path",
-        "gradient, wide, hard gap",
-        "square",
-    ]
+    names = [line.split("  ")[0] for line in lines[start + 3 : start + 10]]
+    assert names[0] == "gradient, narrow"
+    assert names[1].startswith("chosen on craft: ")
+    assert names[2:] == [member.name for member in ensembles.EDITS if not member.own][1:]
     assert lines[-1] == "every member attacked every sample; alone: fooled by no other member"
     assert any(line.startswith("auto-spike") for line in lines)
 
@@ -75,6 +73,8 @@ def test_the_numbers_are_those_of_the_attack_itself(capsys, model):
     found = result_of(capsys, model, "--exhaustive")
     data, classifier = samples.data("test", 8, seed=2), samples.classifier()
     attack = AutoSpike(classifier, EventEdits(4, delete=False), exhaustive=True)
+    craft = samples.data("train", 8, seed=1)
+    attack.tune(craft.x, craft.y)
     x_adv = attack.generate(data.x, data.y)
     fooled = int((classifier.predict(x_adv).argmax(1) != data.y).sum())
     (case,) = found["cases"]
@@ -88,7 +88,7 @@ def test_the_numbers_are_those_of_the_attack_itself(capsys, model):
         assert {**told, "seconds": 0} == {**vars(outcome), "seconds": 0}
     record = Record.model_validate_json(json.dumps(found["records"][0]))
     assert record.case.threat == {"kind": "event-edits", "max_edits": 4, "delete": False}
-    assert record.craft.samples == 1
+    assert record.craft.samples == 8
 
 
 def test_the_adversarial_samples_are_written(capsys, model, tmp_path):
@@ -110,7 +110,7 @@ def test_the_adversarial_samples_are_written(capsys, model, tmp_path):
 def test_members_see_what_those_before_them_left(capsys, model):
     assert call(model) == 0
     lines = capsys.readouterr().out.splitlines()
-    tried = [int(re.split(r" {2,}", line)[1]) for line in lines[-5:-1]]
+    tried = [int(re.split(r" {2,}", line)[1]) for line in lines[-8:-1]]
     assert tried[0] == 8
     assert tried == sorted(tried, reverse=True)
     assert "--exhaustive" in lines[-1]

@@ -6,10 +6,12 @@ import pytest
 import spiking_stand_ins
 import torch
 
-from art_spiking.attacks import AutoSpike, EventGradientAttack
-from art_spiking.attacks.auto import VERSION
+from art_spiking.attacks import AutoSpike, EventGradientAttack, EventSquare, SpikeRetiming
+from art_spiking.attacks.ensembles import CHOSEN_STEPS, EDITS, RETIMING, TUNING_STEPS, VERSION
+from art_spiking.attacks.next_classes import NextClasses
 from art_spiking.errors import InvalidInput
 from art_spiking.estimators import SpikingClassifier
+from art_spiking.estimators.draws import decide
 from art_spiking.surrogates import Atan
 from art_spiking.threats import EventEdits, PatchRegion, Retiming
 
@@ -21,13 +23,44 @@ Y = np.zeros(8, np.int64)
 BAR = float((X * CORNER.numpy()).reshape(8, -1).sum(1).max()) + 12
 
 
+class Blinds(torch.autograd.Function):
+    """The identity, whose gradient is zero where `blind`; no patch of torch's own functions sees inside."""
+
+    @staticmethod
+    def forward(ctx, logits, blind):
+        ctx.save_for_backward(blind)
+        return logits.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (blind,) = ctx.saved_tensors
+        return gradient * ~blind, None
+
+
 class Masked(samples.WeakCells):
     """Samples with an even number of events give no gradient; the planted weakness is the same."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        logits = super().forward(x)
         blind = (x.detach().round().flatten(1).sum(1) % 2 == 0)[:, None]
-        return torch.where(blind, logits.detach(), logits)
+        return Blinds.apply(super().forward(x), blind)
+
+
+class Rounds(samples.WeakCells):
+    """Rounds its input: no gradient of its own, but one that a twin has."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x.round())
+
+
+EDIT_MEMBERS = [
+    "gradient, narrow",
+    "gradient, own derivative",
+    "gradient, no reset path",
+    "gradient, wide, hard gap",
+    "gradient, narrow, long",
+    "gradient, next classes",
+    "square",
+]
 
 
 def masked() -> SpikingClassifier:
@@ -53,8 +86,9 @@ def test_what_masks_gradients_falls_to_the_search_without_them():
 def test_samples_that_are_fooled_leave():
     attack = AutoSpike(samples.weak(CORNER, BAR), EventEdits(40))
     attack.generate(X, Y)
-    assert [outcome.tried for outcome in attack.outcomes] == [8, 0, 0, 0]
-    assert [outcome.forwards for outcome in attack.outcomes[1:]] == [0, 0, 0]
+    assert [outcome.name for outcome in attack.outcomes] == EDIT_MEMBERS
+    assert [outcome.tried for outcome in attack.outcomes] == [8, 0, 0, 0, 0, 0, 0]
+    assert [outcome.forwards for outcome in attack.outcomes[1:]] == [0] * 6
     assert all(outcome.alone is None for outcome in attack.outcomes)
 
 
@@ -62,7 +96,7 @@ def test_an_exhaustive_run_tells_what_each_contributes():
     model, threat = masked(), EventEdits(40)
     attack = AutoSpike(model, threat, exhaustive=True)
     attack.generate(X, Y)
-    assert [outcome.tried for outcome in attack.outcomes] == [8] * 4
+    assert [outcome.tried for outcome in attack.outcomes] == [8] * 7
     by_gradient = fooled(model, EventGradientAttack(model, threat).generate(X, Y))
     assert attack.outcomes[-1].alone == 8 - by_gradient.sum()
     assert sum(outcome.alone for outcome in attack.outcomes[:-1]) == 0
@@ -71,6 +105,7 @@ def test_an_exhaustive_run_tells_what_each_contributes():
 def test_it_is_never_weaker_than_a_member():
     model = SpikingClassifier(spiking_stand_ins.TinyNetwork(), input_shape=spiking_stand_ins.SHAPE)
     x, y = spiking_stand_ins.events(12, seed=3)
+    x, y = x[:6], y[:6]
     for threat in (EventEdits(6), Retiming(1)):
         attack = AutoSpike(model, threat)
         both = model.predict(attack.generate(x, y)).argmax(1) != y
@@ -93,55 +128,141 @@ def test_the_query_attack_gives_a_sample_the_same_result_in_any_batch():
     attack = AutoSpike(model, threat)
     together = attack.generate(X, Y)
     assert 1 < attack.outcomes[-1].tried < 8
-    alone = [AutoSpike(model, threat).generate(X[k : k + 1], Y[k : k + 1])[0] for k in range(8)]
-    np.testing.assert_array_equal(together, np.stack(alone))
-    turned = AutoSpike(model, threat, exhaustive=True, batch_size=3).generate(X[::-1], Y)
-    np.testing.assert_array_equal(together, turned[::-1])
+    first = np.flatnonzero(X.reshape(8, -1).sum(1) % 2 == 0)[:1]
+    alone = AutoSpike(model, threat, exhaustive=True).generate(X[first], Y[first])
+    np.testing.assert_array_equal(together[first], alone)
 
 
 def test_misclassified_samples_stay_as_they_are():
     model = samples.weak(CORNER, BAR)
     attack = AutoSpike(model, EventEdits(40))
     np.testing.assert_array_equal(attack.generate(X, np.ones(8, np.int64)), X)
-    assert [outcome.tried for outcome in attack.outcomes] == [0] * 4
+    assert [outcome.tried for outcome in attack.outcomes] == [0] * 7
 
 
 def test_the_ensembles_are_frozen():
     """Suites name AutoSpike alone: a change of a member is a new VERSION, and one of every such suite."""
-    said = {
-        "narrow": Atan(3.0, through_reset=True),
-        "no reset path": Atan(2.0),
-        "wide": Atan(1.0, through_reset=True),
+    narrow, wide = Atan(3.0, through_reset=True), Atan(1.0, through_reset=True)
+    towards = {"steps": 30, "classes": 4, "objective": "soft-gap"}
+    expected = {
+        "gradient, narrow": (EventGradientAttack, {"steps": 30}, narrow),
+        "gradient, own derivative": (EventGradientAttack, {"steps": 30}, None),
+        "gradient, no reset path": (EventGradientAttack, {"steps": 30}, Atan(2.0)),
+        "gradient, wide, hard gap": (EventGradientAttack, {"steps": 30, "objective": "gap"}, wide),
+        "gradient, narrow, long": (EventGradientAttack, {"steps": 150}, narrow),
+        "gradient, next classes": (NextClasses, towards, narrow),
+        "square": (EventSquare, {"queries": 1000}, None),
+        "retiming, wide": (SpikeRetiming, {"steps": 30}, wide),
+        "retiming, own derivative": (SpikeRetiming, {"steps": 30}, None),
+        "retiming, narrow": (SpikeRetiming, {"steps": 30}, narrow),
+        "retiming, no reset path": (SpikeRetiming, {"steps": 30}, Atan(2.0)),
+        "retiming, next classes": (NextClasses, towards, wide),
     }
-    found = {}
-    for threat in (EventEdits(4), Retiming(1)):
-        for name, member in AutoSpike(samples.weak(CORNER, BAR), threat).members():
-            left_out = {
-                "threat",
-                "verbose",
-                "summary_writer",
-                "tensor_board",
-                "targeted",
-                "seed",
-                "batch_size",
-            }
-            options = {key: getattr(member, key) for key in member.attack_params if key not in left_out}
-            found[name] = type(member).__name__, options
-    gradient = {"steps": 30, "objective": "soft-gap", "fewest": False}
-    retiming = {"steps": 30, "objective": "soft-gap"}
-    assert found == {
-        "gradient, narrow": ("EventGradientAttack", {**gradient, "surrogate": said["narrow"]}),
-        "gradient, no reset path": ("EventGradientAttack", {**gradient, "surrogate": said["no reset path"]}),
-        "gradient, wide, hard gap": (
-            "EventGradientAttack",
-            {**gradient, "surrogate": said["wide"], "objective": "gap"},
-        ),
-        "square": ("EventSquare", {"queries": 1000}),
-        "retiming, wide": ("SpikeRetiming", {**retiming, "surrogate": said["wide"]}),
-        "retiming, narrow": ("SpikeRetiming", {**retiming, "surrogate": said["narrow"]}),
-        "retiming, no reset path": ("SpikeRetiming", {**retiming, "surrogate": said["no reset path"]}),
-    }
-    assert VERSION == 1
+    assert {m.name: (m.build, m.parameters, m.surrogate) for m in (*EDITS, *RETIMING)} == expected
+    assert (TUNING_STEPS, CHOSEN_STEPS, VERSION) == (10, 60, 2)
+
+
+def test_members_ask_for_their_derivative_where_the_model_exchanges_it():
+    model = SpikingClassifier(spiking_stand_ins.spiking_network(), input_shape=(6,))
+    found = dict(AutoSpike(model, EventEdits(6)).members())
+    assert found["gradient, narrow"].surrogate == Atan(3.0, through_reset=True)
+    assert "gradient, own derivative" not in found
+
+
+def test_what_has_no_gradient_is_attacked_through_a_twin():
+    model, threat = SpikingClassifier(Rounds(CORNER, BAR), input_shape=SHAPE), EventEdits(40)
+    attack = AutoSpike(model, threat)
+    assert fooled(model, attack.generate(X, Y)).all()
+    assert attack.outcomes[0].fooled == 8
+
+
+def test_a_model_without_any_gradient_falls_to_the_search_and_the_report_says_so():
+    class Cut(samples.WeakCells):
+        def forward(self, x):
+            return torch.from_numpy(super().forward(x).detach().numpy())
+
+    model = SpikingClassifier(Cut(CORNER, BAR), input_shape=SHAPE)
+    attack = AutoSpike(model, EventEdits(40))
+    assert fooled(model, attack.generate(X, Y)).all()
+    assert {left.what for left in attack.left_out} == set(EDIT_MEMBERS[:-1])
+    assert all("no gradient" in left.why and left.samples == tuple(range(8)) for left in attack.left_out)
+    assert [outcome.tried for outcome in attack.outcomes] == [0, 0, 0, 0, 0, 0, 8]
+
+
+def test_a_member_is_chosen_on_the_craft_split():
+    model = SpikingClassifier(spiking_stand_ins.spiking_network(), input_shape=(6,))
+    x, y = spiking_stand_ins.events(12, seed=3)
+    attack = AutoSpike(model, EventEdits(2))
+    attack.tune(x, y)
+    names = [member.name for member in attack.ensemble()]
+    assert names[1] == f"chosen on craft: {attack.chosen['surrogate']['name']}"
+    tried = [trial["path"] for trial in attack.chosen["ranking"]]
+    assert tried[0] == attack.chosen["surrogate"]
+    assert Atan(2.0).to_dict() not in tried
+    attack.generate(x, y)
+    assert attack.outcomes[1].name == names[1]
+
+
+def test_fewest_keeps_the_success_with_the_fewest_edits():
+    model, threat = samples.weak(CORNER, BAR), EventEdits(40)
+    attack = AutoSpike(model, threat, fewest=True)
+    x_adv = attack.generate(X, Y)
+    assert fooled(model, x_adv).all()
+    need = BAR - (X * CORNER.numpy()).reshape(8, -1).sum(1)
+    np.testing.assert_array_equal(threat.cost(x_adv, X).edits, np.floor(need) + 1)
+
+
+class Clock:
+    """Goes on by one second each time that it is read."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        self.now += 1.0
+        return self.now
+
+
+def test_a_time_budget_says_what_it_left_out(monkeypatch):
+    monkeypatch.setattr(AutoSpike, "clock", Clock())
+    model, threat = masked(), EventEdits(3)
+    attack = AutoSpike(model, threat, minutes=0.5, exhaustive=True)
+    x_adv = attack.generate(X, Y)
+    assert threat.violations(x_adv, X) == []
+    left = {entry.what: entry for entry in attack.left_out}
+    assert left["exhaustive"].why.startswith("gradient, narrow and later ones attack only what is left")
+    assert "wanted" in left["gradient, next classes"].why
+    assert left["square"].samples == tuple(np.flatnonzero(~fooled(model, x_adv)))
+    assert all(outcome.alone is None for outcome in attack.outcomes)
+    assert [outcome.name for outcome in attack.outcomes] == EDIT_MEMBERS
+
+
+def test_without_a_time_budget_nothing_is_left_out():
+    attack = AutoSpike(masked(), EventEdits(3))
+    attack.generate(X, Y)
+    assert attack.left_out == ()
+
+
+@pytest.mark.parametrize("minutes", [0, -1, float("nan"), float("inf"), "5", True])
+def test_minutes_must_be_a_number_above_zero(minutes):
+    with pytest.raises(InvalidInput, match="minutes does not fit"):
+        AutoSpike(masked(), EventEdits(3), minutes=minutes)
+
+
+class Draws(samples.WeakCells):
+    """Its bar moves at random, by one event or so."""
+
+    def forward(self, x):
+        logits = super().forward(x)
+        return logits + torch.randn(len(x), 1) * torch.tensor([0.0, 1.0])
+
+
+def test_a_random_model_is_fooled_by_the_majority_of_its_draws():
+    model, threat = SpikingClassifier(Draws(CORNER, BAR), input_shape=SHAPE), EventEdits(40)
+    x_adv = AutoSpike(model, threat).generate(X, Y)
+    classes, _ = decide(model, torch.from_numpy(x_adv), draws=101, seed=7)
+    assert (classes.numpy() != 0).all()
+    np.testing.assert_array_equal(x_adv, AutoSpike(model, threat).generate(X, Y))
 
 
 @pytest.mark.parametrize("threat", [PatchRegion(0.1), "edits"])

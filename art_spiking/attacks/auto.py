@@ -3,86 +3,58 @@
 
 from __future__ import annotations
 
+import inspect
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from art_spiking.attacks.base import EventAttack
+from art_spiking.attacks.allowance import Allowance, Clock
+from art_spiking.attacks.base import Array, EventAttack, check_flag
 from art_spiking.attacks.edit_space import members_of
-from art_spiking.attacks.gradient import EventGradientAttack
-from art_spiking.attacks.retiming import SpikeRetiming
-from art_spiking.attacks.square import EventSquare
+from art_spiking.attacks.ensemble_run import GRADIENT_DRAWS, PREDICTION_DRAWS, EnsembleRun
+from art_spiking.attacks.ensembles import VERSION, Member, ensemble_for
+from art_spiking.attacks.outcomes import LeftOut, MemberOutcome
+from art_spiking.attacks.tuning import chosen_member
+from art_spiking.attacks.twins import averaged, with_derivative
 from art_spiking.errors import InvalidInput
 from art_spiking.estimators import SpikingClassifier
-from art_spiking.surrogates import Atan
+from art_spiking.surroundings import own_surroundings
 from art_spiking.threats import EventEdits, EventThreat, Retiming, ThreatModel
 
-VERSION = 1
-"""Of the ensembles; any change of a member is a new one."""
+__all__ = ["VERSION", "AutoSpike", "LeftOut", "MemberOutcome"]
 
-Build = Callable[..., EventAttack[Any]]
-
-_EDITS: tuple[tuple[str, Build, dict[str, Any]], ...] = (
-    ("gradient, narrow", EventGradientAttack, {"steps": 30, "surrogate": Atan(3.0, through_reset=True)}),
-    ("gradient, no reset path", EventGradientAttack, {"steps": 30, "surrogate": Atan(2.0)}),
-    (
-        "gradient, wide, hard gap",
-        EventGradientAttack,
-        {"steps": 30, "surrogate": Atan(1.0, through_reset=True), "objective": "gap"},
-    ),
-    ("square", EventSquare, {"queries": 1000}),
-)
-_RETIMING: tuple[tuple[str, Build, dict[str, Any]], ...] = (
-    ("retiming, wide", SpikeRetiming, {"steps": 30, "surrogate": Atan(1.0, through_reset=True)}),
-    ("retiming, narrow", SpikeRetiming, {"steps": 30, "surrogate": Atan(3.0, through_reset=True)}),
-    ("retiming, no reset path", SpikeRetiming, {"steps": 30, "surrogate": Atan(2.0)}),
-)
-
-
-@dataclass(frozen=True)
-class MemberOutcome:
-    """What one attack of the ensemble did.
-
-    Attributes:
-        name: of the member.
-        tried: samples that it attacked.
-        fooled: how many of these it fooled.
-        alone: how many samples no other member fooled; None unless the run was exhaustive.
-        forwards: samples passed forward.
-        backwards: samples passed back.
-        seconds: by the clock.
-    """
-
-    name: str
-    tried: int
-    fooled: int
-    alone: int | None
-    forwards: int
-    backwards: int
-    seconds: float
+TUNING_SHARE = 0.125
+"""Of the minutes given, the most that choosing on the craft split takes."""
 
 
 class AutoSpike(EventAttack[ThreatModel]):
     """The strongest of several attacks per sample, in a fixed order from cheap to dear.
 
     What AutoAttack (Croce and Hein, ICML 2020) is for images: attacks that fail for different reasons, no
-    parameter to tune, and a black-box search last, which no masked gradient misleads. For edits: gradients
-    under three spike derivatives and two objectives, then `EventSquare`; for retiming: three derivatives.
-    Samples that are fooled leave. What differs: budgets in events, and no attack with random restarts.
+    parameter to tune, and a black-box search last, which no masked gradient misleads. `ensembles` lists the
+    members. For edits: gradients under three spike derivatives and two objectives, one that `tune` chose, a
+    long run, restarts towards the next classes, then `EventSquare`; for retiming all but the last. Samples
+    that are fooled leave. What differs: budgets in events.
+
+    A model whose surrogate cannot be exchanged is differentiated by a twin, see `twins.with_derivative`, and
+    by its own derivative too. Of a model that draws random numbers, members average several draws, and a
+    sample counts as fooled where the majority of `DECISION_DRAWS` fresh ones is.
 
     What a member finds for a sample does not depend on the samples beside it, as long as the model's logits
-    do not; so on no sample is AutoSpike weaker than any member alone.
+    do not; so on no sample is AutoSpike weaker than any member alone, unless `minutes` ran out.
 
     Attributes:
         outcomes: what each member did in the last `generate`; empty before.
+        left_out: what it did not do for want of time.
+        chosen: how the gradient paths did that `tune` chose from; empty before.
     """
 
     threats: ClassVar[tuple[type[ThreatModel], ...]] = (EventThreat, Retiming)
-    attack_params: ClassVar[list[str]] = [*EventAttack.attack_params, "exhaustive"]
+    attack_params: ClassVar[list[str]] = [*EventAttack.attack_params, "exhaustive", "fewest", "minutes"]
+    clock: ClassVar[Clock] = staticmethod(time.perf_counter)
 
     def __init__(
         self,
@@ -90,6 +62,8 @@ class AutoSpike(EventAttack[ThreatModel]):
         threat: ThreatModel,
         *,
         exhaustive: bool = False,
+        fewest: bool = False,
+        minutes: float | None = None,
         targeted: bool = False,
         seed: int = 0,
         batch_size: int = 50,
@@ -100,6 +74,10 @@ class AutoSpike(EventAttack[ThreatModel]):
             estimator: the model under attack.
             threat: EventEdits, alone or joined with others, or Retiming.
             exhaustive: let every member attack every sample, to learn what each contributes alone.
+            fewest: of each sample keep the success with the fewest edits; members go on to fewer where they
+                can, and every one attacks every sample.
+            minutes: most time for the members. What goes first where it is too short: `exhaustive`, the
+                restarts, queries of the black-box search, later members; `left_out` says what went.
             targeted: whether `y` holds classes to reach.
             seed: the same seed gives the same result.
             batch_size: samples attacked at once.
@@ -109,8 +87,13 @@ class AutoSpike(EventAttack[ThreatModel]):
         """
         super().__init__(estimator, threat, seed=seed, batch_size=batch_size)
         self.exhaustive = exhaustive
+        self.fewest = fewest
+        self.minutes = minutes
         self.targeted = targeted
         self.outcomes: tuple[MemberOutcome, ...] = ()
+        self.left_out: tuple[LeftOut, ...] = ()
+        self._tuned: tuple[Member, ...] = ()
+        self._tuning = 0.0
         self._check_params()
 
     def _check_params(self) -> None:
@@ -122,49 +105,84 @@ class AutoSpike(EventAttack[ThreatModel]):
                 asked=repr(self.threat),
                 remedy="join it with a budget: threat & EventEdits(200)",
             )
+        if not hasattr(self, "minutes"):
+            return
+        check_flag("exhaustive", self.exhaustive)
+        check_flag("fewest", self.fewest)
+        minutes = self.minutes
+        if minutes is not None and (
+            isinstance(minutes, bool)
+            or not isinstance(minutes, int | float)
+            or not 0 < minutes < float("inf")
+        ):
+            raise InvalidInput(
+                "minutes does not fit", asked=repr(minutes), accepted="a number above 0, or None"
+            )
+
+    def tune(self, x: Array, y: Array) -> None:
+        """Adds a member: the gradient path that fools most of what the first member leaves of a craft split.
+
+        A few dozen samples are used. A network that cannot exchange its surrogate leaves nothing to choose.
+
+        Args:
+            x: (N, T, C, H, W) event counts.
+            y: labels, or targets where the attack is targeted.
+        """
+        self._tuned, self.chosen, begin = (), {}, type(self).clock()
+        if self.estimator.exchanges_surrogate:
+            most = None if self.minutes is None else 60.0 * self.minutes * TUNING_SHARE
+            with own_surroundings(self.seed):
+                found = chosen_member(self, x, y, Allowance(most, type(self).clock))
+            if found is not None:
+                self._tuned, self.chosen = (found[0],), found[1].to_dict()
+        self._tuning = type(self).clock() - begin
+
+    def ensemble(self) -> tuple[Member, ...]:
+        """The members, in the order in which they run."""
+        fixed = ensemble_for(
+            self.threat, targeted=self.targeted, exchanges=self.estimator.exchanges_surrogate
+        )
+        return (*fixed[:1], *self._tuned, *fixed[1:])
 
     def members(self) -> Iterator[tuple[str, EventAttack[Any]]]:
-        """The attacks, in the order in which they run."""
-        options = {"targeted": self.targeted, "seed": self.seed, "batch_size": self.batch_size}
-        for name, build, parameters in _RETIMING if isinstance(self.threat, Retiming) else _EDITS:
-            yield name, build(self.estimator, self.threat, **parameters, **options)
+        """The attacks, in the order in which they run; those that find no gradient are missing."""
+        for member in self.ensemble():
+            attack = self.member_attack(member)
+            if attack is not None:
+                yield member.name, attack
 
     def run(self, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         """See `EventAttack.run`; AutoSpike hands whole sets to its members instead."""
         return self._generate(x, y, None)
 
+    def member_attack(self, member: Member, *, random: bool = False) -> EventAttack[Any] | None:
+        """The attack; None where no gradient can be had for it."""
+        options: dict[str, Any] = {"seed": self.seed, "batch_size": self.batch_size, **member.parameters}
+        keywords = inspect.signature(member.build).parameters
+        if "targeted" in keywords:
+            options["targeted"] = self.targeted
+        if self.fewest and "fewest" in keywords:
+            options["fewest"] = True
+        view: SpikingClassifier | None = self.estimator
+        if member.gradients:
+            options["surrogate"] = None
+            if member.surrogate is not None and self.estimator.exchanges_surrogate and not random:
+                options["surrogate"] = member.surrogate
+            elif member.surrogate is not None:
+                view = with_derivative(self.estimator, member.surrogate)
+        if view is None:
+            return None
+        if random:
+            view = averaged(view, gradients=GRADIENT_DRAWS, predictions=PREDICTION_DRAWS)
+        return member.build(view, self.threat, **options)
+
     def _generate(self, clean: Tensor, labels: Tensor, predicted: Tensor | None) -> Tensor:
-        if predicted is None:
-            predicted = self.estimator.predict_torch(clean, self.batch_size).argmax(1)
-        start = self.fooled(predicted, labels).cpu()
-        result, open_ = clean.clone(), ~start
-        table, costs = [], []
-        for name, attack in self.members():
-            rows = torch.nonzero(~start if self.exhaustive else open_)[:, 0]
-            begin = time.perf_counter()
-            fooled = torch.zeros_like(start)
-            with self.estimator.counting() as counted:
-                if len(rows):
-                    found = torch.from_numpy(attack.generate(*self._arrays(clean, labels, rows)))
-                    scored = self.estimator.predict_torch(found.to(clean), self.batch_size).argmax(1)
-                    fooled[rows] = self.fooled(scored, labels[rows]).cpu()
-                    # A sample that nothing fools keeps the last attempt.
-                    better = open_[rows]
-                    result[rows[better]] = found.to(clean)[better]
-            open_ = open_ & ~fooled
-            table.append(fooled)
-            costs.append((name, len(rows), counted.forwards, counted.backwards, time.perf_counter() - begin))
-        self.outcomes = tuple(self._outcome(k, table, cost) for k, cost in enumerate(costs))
-        return result
+        with own_surroundings(self.seed):
+            return self._run_all(clean, labels)
 
-    def _outcome(
-        self, place: int, table: list[Tensor], cost: tuple[str, int, int, int, float]
-    ) -> MemberOutcome:
-        name, tried, forwards, backwards, seconds = cost
-        others = [fooled for k, fooled in enumerate(table) if k != place]
-        alone = int((table[place] & ~torch.stack(others).any(0)).sum()) if self.exhaustive else None
-        return MemberOutcome(name, tried, int(table[place].sum()), alone, forwards, backwards, seconds)
-
-    @staticmethod
-    def _arrays(clean: Tensor, labels: Tensor, rows: Tensor) -> tuple[Any, Any]:
-        return clean[rows].cpu().numpy(), labels[rows].cpu().numpy()
+    def _run_all(self, clean: Tensor, labels: Tensor) -> Tensor:
+        seconds = None if self.minutes is None else 60.0 * self.minutes - self._tuning
+        run = EnsembleRun(self, clean, labels, allowance=Allowance(seconds, type(self).clock))
+        run.all()
+        self.outcomes, self.left_out = run.outcomes(), tuple(run.left_out)
+        return run.result

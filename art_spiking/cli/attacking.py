@@ -84,7 +84,7 @@ class Asked:
     type=click.IntRange(min=1),
     default=200,
     show_default=True,
-    help="Train samples that a universal attack is fitted on.",
+    help="Train samples that a universal attack is fitted on, and that attacks choose a gradient on.",
 )
 @click.option(
     "--out",
@@ -187,6 +187,7 @@ def _asked(options: dict[str, Any]) -> Asked:
 def _run(request: Request, asked: Asked) -> tuple[Record, tuple[MemberOutcome, ...]]:
     """The record of the attack and, of an ensemble, what its members did."""
     from art_spiking.attacks import AutoSpike
+    from art_spiking.attacks.choosing import SWEEP
     from art_spiking.evaluate import Providers, Splits, build_threat, evaluate_case, kinds_in, prepare
     from art_spiking.registry import catalogue, plugin_manager
 
@@ -206,10 +207,12 @@ def _run(request: Request, asked: Asked) -> tuple[Record, tuple[MemberOutcome, .
     test = load("test", None)
     estimator = classifier(network, test, request.readout)
     threat = build_threat(asked.threat, threats, dt_us=test.grid.dt_us)
-    universal = _check_attack(entry, asked, estimator, threat, test.x[:1])
+    attack = _checked_attack(entry, asked, estimator, threat, test.x[:1])
+    universal = bool(getattr(attack, "universal", False))
     case = _case(asked, threat, universal=universal)
-    # An attack on single samples crafts nothing; every evaluation names both splits.
-    craft = load("train", asked.craft if universal else 1)
+    # What fits nothing and chooses nothing needs no craft samples; every evaluation names both splits.
+    chooses = isinstance(attack, AutoSpike) or getattr(attack, "surrogate", None) == SWEEP
+    craft = load("train", asked.craft if universal or chooses else 1)
     setting = prepare(
         estimator,
         Splits(craft=craft, test=test),
@@ -241,11 +244,8 @@ def _with(attacks: Catalogue, entry: Entry) -> Catalogue:
     return dataclasses.replace(attacks, entries={**attacks.entries, entry.name: entry})
 
 
-def _check_attack(entry: Entry, asked: Asked, estimator: Any, threat: ThreatModel, first: Any) -> bool:
-    """Builds the attack once before the work, so that what does not fit is told at once.
-
-    Returns:
-        Whether it fits one perturbation for all samples.
+def _checked_attack(entry: Entry, asked: Asked, estimator: Any, threat: ThreatModel, first: Any) -> Any:
+    """The attack, built once before the work so that what does not fit is told at once.
 
     Raises:
         InvalidInput: the attack does not take the parameters or the threat model, or the data does not.
@@ -256,8 +256,7 @@ def _check_attack(entry: Entry, asked: Asked, estimator: Any, threat: ThreatMode
 
     check_parameters(asked.attack, entry.load(), asked.parameters)
     threat.check_input(torch.from_numpy(first))
-    attack = entry.load()(estimator, threat, **asked.parameters, seed=asked.seed)
-    return bool(getattr(attack, "universal", False))
+    return entry.load()(estimator, threat, **asked.parameters, seed=asked.seed)
 
 
 def _case(asked: Asked, threat: ThreatModel, *, universal: bool) -> Case:
