@@ -35,6 +35,42 @@ def outputs_kept(
             handle.remove()
 
 
+@contextmanager
+def attributes_kept(model: nn.Module) -> Iterator[None]:
+    """Puts tensors that modules keep in plain attributes, alone or in lists, back as they were before.
+
+    Parameters and buffers are not meant: a framework's layers keep their states in them, and training changes
+    them. A tensor that the model writes into, instead of replacing it, stays changed.
+    """
+    before = [(module.__dict__, _own(module)) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for (home, kept), module in zip(before, model.modules(), strict=True):
+            after = _own(module)
+            for name in kept.keys() | after.keys():
+                if not (_holds_tensor(kept.get(name)) or _holds_tensor(after.get(name))):
+                    continue
+                if name in kept:
+                    home[name] = kept[name]
+                else:
+                    del home[name]
+
+
+def _own(module: nn.Module) -> dict[str, Any]:
+    """A module's plain attributes; lists and dicts are copied, since a model may add to them."""
+    own = {name: value for name, value in module.__dict__.items() if not name.startswith("_")}
+    return {name: value.copy() if isinstance(value, list | dict) else value for name, value in own.items()}
+
+
+def _holds_tensor(value: Any) -> bool:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        return any(isinstance(item, Tensor) for item in value)
+    return isinstance(value, Tensor)
+
+
 def over_time(kept: Mapping[str, list[Tensor]], batch: tuple[int, int], layout: Layout) -> dict[str, Tensor]:
     """The spikes (N, T, *F) of each layer, from those of its calls.
 

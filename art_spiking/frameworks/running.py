@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, get_args
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from art_spiking.errors import ArtSpikingError, InvalidInput, InvalidModel
 from art_spiking.frameworks.adapters import FrameworkAdapter, Layout
 from art_spiking.frameworks.lookup import framework_adapter
-from art_spiking.frameworks.recording import outputs_kept, over_time
+from art_spiking.frameworks.recording import attributes_kept, outputs_kept, over_time
 from art_spiking.surrogates import GradientPath, Surrogate
 
 LAYOUTS: tuple[str, ...] = get_args(Layout)
@@ -32,7 +31,8 @@ _TAKES = {
 class FrameworkNetwork(nn.Module):
     """Runs a framework's own code on recordings (N, T, *F), and returns what it returns, batch first.
 
-    Every call starts from, and leaves behind, the state of a model that was never called. The layouts:
+    Every call starts from, and leaves behind, the state of a model that was never called; tensors that the
+    model keeps in attributes of its own, such as `self.mem`, are put back as they were. The layouts:
 
     | layout | how the model is called | what it returns |
     | --- | --- | --- |
@@ -185,7 +185,7 @@ class FrameworkNetwork(nn.Module):
     def __deepcopy__(self, memo: dict[int, Any]) -> FrameworkNetwork:
         """A copy with weights of its own; spike functions that cannot be pickled can still be copied."""
         twin = FrameworkNetwork(
-            copy.deepcopy(self.model, memo), self.adapter, layout=self.layout, surrogate=self._surrogate
+            self.adapter.copied(self.model, memo), self.adapter, layout=self.layout, surrogate=self._surrogate
         )
         twin.training = self.training
         return twin
@@ -201,6 +201,7 @@ class FrameworkNetwork(nn.Module):
         with ExitStack() as stack:
             stack.callback(self.adapter.reset, self.model)
             self.adapter.reset(self.model)
+            stack.enter_context(attributes_kept(self.model))
             stack.enter_context(self.adapter.prepare(self.model, samples, steps))
             if self._surrogate is not None:
                 stack.enter_context(self.adapter.using(self.model, self._surrogate))

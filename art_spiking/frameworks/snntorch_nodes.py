@@ -50,6 +50,11 @@ def plan_of(layer: nn.Module, shape: tuple[int, ...], dt_us: float) -> NeuronPla
         raise Inexpressible("is RSynaptic with reset_delay=False, which snnTorch does not carry out")
     if has_synapse and reset == "value" and not delayed:
         raise Inexpressible("resets to zero both at once and one step later (reset_delay=False)")
+    if reset == "subtract" and not delayed:
+        raise Inexpressible(
+            "subtracts its threshold at once, and again one step later where more than that is left over "
+            "(reset_delay=False)"
+        )
     semantics = NeuronSemantics(reset=reset, fires="gt", integration="delayed-reset" if delayed else "euler")
     step = dt_us * 1e-6
     arrays: dict[str, Array] = {
