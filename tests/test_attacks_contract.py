@@ -13,16 +13,21 @@ from art_spiking.attacks import (
     EventAttack,
     EventGradientAttack,
     EventSquare,
+    GumbelEventAttack,
     HeatmapPerturbation,
     IterativePerturbation,
+    MinimalEdits,
     RandomEvents,
     RandomPatch,
     RandomRetiming,
     RandomUniversal,
     RobustUniversalPerturbation,
+    SparseDynamicAttack,
+    SpikeFool,
     SpikeRetiming,
     SpikingAdversarialPatch,
     SpikingUniversalPerturbation,
+    TernaryGradientAttack,
 )
 from art_spiking.errors import InvalidInput
 from art_spiking.estimators import SpikingClassifier
@@ -36,6 +41,11 @@ QUICK = {
     IterativePerturbation: {"steps": 10},
     SpikingAdversarialPatch: {"epochs": 1},
     EventSquare: {"queries": 4},
+    SpikeFool: {"rounds": 3, "steps": 3},
+    SparseDynamicAttack: {"rounds": 3},
+    TernaryGradientAttack: {"steps": 4},
+    GumbelEventAttack: {"steps": 8},
+    MinimalEdits: {"parameters": {"steps": 4}},
     AutoSpike: {},
     RandomEvents: {},
     RandomUniversal: {},
@@ -120,7 +130,18 @@ def test_the_same_seed_gives_the_same_result_and_inputs_stay_as_they_are(spiking
     np.testing.assert_array_equal(again.generate(x, y), again.generate(x, y))
 
 
-@pytest.mark.parametrize("attack", [EventSquare, RandomEvents, RandomUniversal, RandomPatch, RandomRetiming])
+@pytest.mark.parametrize(
+    "attack",
+    [
+        EventSquare,
+        RandomEvents,
+        RandomUniversal,
+        RandomPatch,
+        RandomRetiming,
+        TernaryGradientAttack,
+        GumbelEventAttack,
+    ],
+)
 def test_another_seed_gives_another_result(spiking, data, attack):
     x, y = data
     first, second = (build(attack, spiking, seed=seed).generate(x, y) for seed in (1, 2))

@@ -6,11 +6,16 @@ from art_spiking.attacks.base import SAMPLE_SURROGATE, EventAttack, UniversalAtt
 from art_spiking.attacks.controls import RandomEvents, RandomPatch, RandomUniversal
 from art_spiking.attacks.flip_frequency import HeatmapPerturbation, IterativePerturbation
 from art_spiking.attacks.gradient import EventGradientAttack
+from art_spiking.attacks.gumbel import GumbelEventAttack
+from art_spiking.attacks.minimal import MinimalEdits
 from art_spiking.attacks.patch import SpikingAdversarialPatch
 from art_spiking.attacks.perturbations import EditMask, Patch, Perturbation
 from art_spiking.attacks.retiming import RandomRetiming, SpikeRetiming
 from art_spiking.attacks.robust_universal import RobustUniversalPerturbation
+from art_spiking.attacks.sparse_dynamic import SparseDynamicAttack
+from art_spiking.attacks.spike_fool import SpikeFool
 from art_spiking.attacks.square import EventSquare
+from art_spiking.attacks.ternary import TernaryGradientAttack
 from art_spiking.attacks.universal import SpikingUniversalPerturbation
 
 __all__ = [
@@ -20,9 +25,11 @@ __all__ = [
     "EventAttack",
     "EventGradientAttack",
     "EventSquare",
+    "GumbelEventAttack",
     "HeatmapPerturbation",
     "IterativePerturbation",
     "MemberOutcome",
+    "MinimalEdits",
     "Patch",
     "Perturbation",
     "RandomEvents",
@@ -30,8 +37,11 @@ __all__ = [
     "RandomRetiming",
     "RandomUniversal",
     "RobustUniversalPerturbation",
+    "SparseDynamicAttack",
+    "SpikeFool",
     "SpikeRetiming",
     "SpikingAdversarialPatch",
     "SpikingUniversalPerturbation",
+    "TernaryGradientAttack",
     "UniversalAttack",
 ]

@@ -14,6 +14,8 @@ from art_spiking.threats import AllOf, EventEdits, EventThreat
 OFFERS = (4, 16, 64)
 """Edits offered, in budgets, to a projection that refuses some: more if it refused too many."""
 
+_ANY_COUNT = 2**20
+
 
 def members_of(threat: EventThreat) -> tuple[EventThreat, ...]:
     """Returns the threat models that all hold."""
@@ -41,6 +43,33 @@ def widened(threat: EventThreat, factor: int, x: Tensor) -> EventThreat:
         return dataclasses.replace(member, max_edits=min(factor * member.max_edits, most))
 
     members = tuple(wider(member) for member in members_of(threat))
+    return AllOf(members) if len(members) > 1 else members[0]
+
+
+def lifted(threat: EventThreat, x: Tensor) -> EventThreat:
+    """Returns the threat without its budgets of edits: all cells of the input `x`, whatever its events."""
+
+    def free(member: EventThreat) -> EventThreat:
+        if not isinstance(member, EventEdits):
+            return member
+        return dataclasses.replace(member, max_edits=x[0].numel() * member.max_count)
+
+    members = tuple(free(member) for member in members_of(threat))
+    return AllOf(members) if len(members) > 1 else members[0]
+
+
+def capped(threat: EventThreat, budget: int) -> EventThreat:
+    """Returns the threat with at most `budget` edits of each sample."""
+
+    def fewer(member: EventThreat) -> EventThreat:
+        if isinstance(member, EventEdits) and isinstance(member.max_edits, int):
+            return dataclasses.replace(member, max_edits=min(budget, member.max_edits))
+        return member
+
+    members = tuple(fewer(member) for member in members_of(threat))
+    if not any(isinstance(m, EventEdits) and isinstance(m.max_edits, int) for m in members):
+        # The other members say what a cell may hold; this one only counts.
+        members = (*members, EventEdits(budget, max_count=_ANY_COUNT))
     return AllOf(members) if len(members) > 1 else members[0]
 
 
