@@ -27,6 +27,8 @@ class GradientPath(ABC):
 
     name: ClassVar[str]
     """What the path is called in records and in `gradient_paths.path_from_dict`."""
+    kernel_code: ClassVar[int | None] = None
+    """Which formula of the fused kernels this is; None if they do not have it."""
 
     @property
     def pool_gradient(self) -> PoolGradient | None:
@@ -64,9 +66,6 @@ class Surrogate(GradientPath):
     """
 
     through_reset: bool = field(default=False, kw_only=True)
-
-    kernel_code: ClassVar[int | None] = None
-    """Which formula of the fused kernels this is; None if they do not have it."""
 
     def __post_init__(self) -> None:
         """Checks that every number is finite and above zero."""

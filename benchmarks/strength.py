@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 from art.attacks.evasion import ProjectedGradientDescent, UniversalPerturbation
+from strength_paths import paths
 
 from art_spiking.attacks import (
     AutoSpike,
@@ -281,6 +282,7 @@ SECTIONS = {
     "universal": universal,
     "time": fit_time,
     "patch": patch,
+    "paths": paths,
 }
 
 

@@ -28,6 +28,7 @@ from art_spiking.gradient_paths import (
     PotentialWidth,
     RateGradient,
     ThroughRate,
+    known,
     path_from_dict,
     path_named,
     scan_by,
@@ -475,6 +476,32 @@ def test_through_the_reset_is_what_a_surrogate_of_known_values_gives(kind):
     (by_first,) = torch.autograd.grad(spikes[0, 0, 0], current)
     h_first = by_first[0, 0, 0]
     assert gradients[True][0, 0, 0] == pytest.approx(float(h_last * (1 - h_first)), rel=1e-9)
+
+
+ALL_SEMANTICS = [
+    NeuronSemantics(reset, spikes, v_min, "ge", integration)
+    for reset in ("subtract", "value", "none")
+    for spikes in ("one", "several")
+    for v_min in (None, -0.3)
+    for integration in ("euler", "impulse", "delayed-reset")
+]
+
+
+@pytest.mark.parametrize("through_reset", [False, True])
+@pytest.mark.parametrize("kind", ["IF", "LIF", "CubaLIF", "Threshold"])
+def test_the_backward_pass_by_hand_is_that_of_autograd(kind: str, through_reset: bool):
+    for semantics in ALL_SEMANTICS:
+        current, c = layer_of(kind, semantics)
+        with torch.no_grad():
+            spikes, u = scan(current, c, semantics, Atan(), membrane=True)
+        run = known.Run(current, spikes, u, c, semantics)
+        h = torch.rand(u.shape, generator=generator(7), dtype=u.dtype)
+        for by_u in (None, incoming(11)):
+            given = (run, h, incoming(), by_u)
+            found = known.gradient(*given, through_reset=through_reset)
+            expected = known._by_autograd(*given, through_reset=through_reset)
+            assert expected.abs().sum() > 0
+            assert torch.allclose(found, expected, rtol=1e-10, atol=1e-12), semantics
 
 
 # -- paths made of paths -------------------------------------------------------------------------------------

@@ -15,9 +15,9 @@ from torch.autograd.function import once_differentiable
 
 from art_spiking.errors import InvalidInput
 from art_spiking.gradient_paths.base import SILENT, LayerPath, check_number
+from art_spiking.gradient_paths.known import Run, gradient
 from art_spiking.kernels import Backend, scan
-from art_spiking.neurons import Coefficients, NeuronSemantics, State, distance, step
-from art_spiking.surrogates import Surrogate
+from art_spiking.neurons import Coefficients, NeuronSemantics, distance
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class AdaptiveSurrogate(LayerPath):
 
 
 class _Adaptive(torch.autograd.Function):
-    """Spikes and potentials of a layer; the backward pass steps it once more, with its derivatives known."""
+    """Spikes and potentials of a layer, with a backward pass that works out the derivatives first."""
 
     @staticmethod
     def forward(
@@ -82,7 +82,7 @@ class _Adaptive(torch.autograd.Function):
         backend: Backend,
     ) -> tuple[Tensor, Tensor | None]:
         spikes, potential = scan(current, c, semantics, SILENT, membrane=True, backend=backend)
-        ctx.save_for_backward(current, potential)
+        ctx.save_for_backward(current, spikes, potential)
         ctx.path, ctx.c, ctx.semantics = path, c, semantics
         ctx.set_materialize_grads(False)
         return spikes, potential
@@ -90,47 +90,16 @@ class _Adaptive(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, None, None, None, None]:
-        current, potential = ctx.saved_tensors
-        asked = [gradient for gradient in gradients if gradient is not None]
-        if not asked or not current.shape[1]:
-            return (None if not asked else torch.zeros_like(current)), None, None, None, None
-        one_step = dataclasses.replace(ctx.semantics, spikes="one") if ctx.c.stateless else ctx.semantics
-        away = distance(potential, ctx.c.threshold, one_step)
-        h = ctx.path.derivatives(potential, away, ctx.c.threshold)
-        with torch.enable_grad():
-            again = current.detach().requires_grad_()
-            outputs = stepped(again, ctx.c, ctx.semantics, h, through_reset=ctx.path.through_reset)
-            kept = [output for output, g in zip(outputs, gradients, strict=True) if g is not None]
-            (result,) = torch.autograd.grad(kept, again, asked)
+        current, spikes, u = ctx.saved_tensors
+        by_spikes, by_u = gradients
+        if by_spikes is None and by_u is None:
+            return None, None, None, None, None
+        c = ctx.c
+        semantics = dataclasses.replace(ctx.semantics, spikes="one") if c.stateless else ctx.semantics
+        h = ctx.path.derivatives(u, distance(u, c.threshold, semantics), c.threshold)
+        run = Run(current, spikes, u, c, ctx.semantics)
+        result = gradient(run, h, by_spikes, by_u, through_reset=ctx.path.through_reset)
         return result, None, None, None, None
-
-
-def stepped(
-    current: Tensor, c: Coefficients, semantics: NeuronSemantics, h: Tensor, *, through_reset: bool
-) -> tuple[Tensor, Tensor]:
-    """Spikes and potentials of `kernels.reference_scan`, whose derivative d spike / d u is h (N, T, *F)."""
-    state = State.start(current[:, 0], c)
-    spikes, potentials = [], []
-    for x, derivative in zip(current.unbind(1), h.unbind(1), strict=True):
-        fired, potential, state = step(x, state, c, semantics, _Known(derivative, through_reset))
-        spikes.append(fired)
-        potentials.append(potential)
-    return torch.stack(spikes, 1), torch.stack(potentials, 1)
-
-
-class _Known(Surrogate):
-    """A derivative that is given, for one step."""
-
-    name: ClassVar[str] = "known"
-
-    def __init__(self, values: Tensor, through_reset: bool) -> None:
-        super().__init__(through_reset=through_reset)
-        object.__setattr__(self, "values", values)
-
-    def derivative(self, u: Tensor) -> Tensor:
-        """The given values."""
-        values: Tensor = self.values  # type: ignore[attr-defined]
-        return values
 
 
 @dataclass(frozen=True)
@@ -158,8 +127,8 @@ class PotentialWidth(AdaptiveSurrogate):
     def derivatives(self, u: Tensor, away: Tensor, threshold: Tensor) -> Tensor:
         """See the class."""
         sigma = torch.maximum(spread(u), self.least * threshold.abs())
-        z = away / sigma - 0.5
-        return (-0.5 * z * z).exp() / (sigma * math.sqrt(2 * math.pi))
+        z = (away / sigma).sub_(0.5)
+        return z.square_().mul_(-0.5).exp_().div_(sigma * math.sqrt(2 * math.pi))
 
 
 def spread(u: Tensor) -> Tensor:
@@ -169,13 +138,12 @@ def spread(u: Tensor) -> Tensor:
         u: (N, T, C, *positions), or (N, T, F), which counts as one channel: then (N, T, 1).
     """
     inner = tuple(range(3, u.dim())) if u.dim() > 3 else (2,)
-    exact = u.double()
-    count = math.prod(u.shape[axis] for axis in inner) * torch.arange(
-        1, u.shape[1] + 1, device=u.device, dtype=torch.float64
-    ).view(-1, *[1] * (u.dim() - 2))
-    mean = exact.sum(inner, keepdim=True).cumsum(1) / count
-    square = exact.square().sum(inner, keepdim=True).cumsum(1) / count
-    return (square - mean.square()).clamp(min=0).sqrt().to(u.dtype)
+    variance, mean = torch.var_mean(u, inner, correction=0, keepdim=True)
+    variance, mean = variance.double(), mean.double()
+    steps = torch.arange(1, u.shape[1] + 1, device=u.device).view(-1, *[1] * (u.dim() - 2))
+    so_far = mean.cumsum(1) / steps
+    square = (variance + mean.square()).cumsum(1) / steps
+    return (square - so_far.square()).clamp(min=0).sqrt().to(u.dtype)
 
 
 @dataclass(frozen=True)
@@ -209,11 +177,14 @@ class AdaptiveSharpness(AdaptiveSurrogate):
     def derivatives(self, u: Tensor, away: Tensor, threshold: Tensor) -> Tensor:
         """See the class."""
         size = away.abs()
-        near, apart = size[:, 0], torch.zeros_like(size[:, 0])
-        reach = []
-        for value in size.unbind(1):
+        reach = torch.empty_like(size)
+        near, apart = size[:, :1].squeeze(1), 0 * size[:, :1].squeeze(1)
+        for t, value in enumerate(size.unbind(1)):
             near = torch.lerp(value, near, self.keep)
-            apart = torch.lerp((value - near).abs(), apart, self.keep)
-            reach.append(near + self.spread * apart + 1e-4)
-        alpha = 2 * math.tan(math.pi * self.area / 2) / (math.pi * torch.stack(reach, 1))
-        return (alpha / 2) / (1 + (math.pi / 2 * alpha * away) ** 2)
+            apart = torch.lerp((value - near).abs_(), apart, self.keep)
+            reach[:, t] = near + self.spread * apart
+        # With tan = tan(pi area / 2), alpha is 2 tan / (pi reach), and pi / 2 alpha d is tan d / reach.
+        tangent = math.tan(math.pi * self.area / 2)
+        reach += 1e-4
+        ratio = (size * tangent).div_(reach).square_().add_(1)
+        return ratio.mul_(reach).reciprocal_().mul_(tangent / math.pi)
