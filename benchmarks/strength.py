@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from art.attacks.evasion import ProjectedGradientDescent, UniversalPerturbation
 from strength_paths import paths
+from strength_universal import UNIVERSAL_SECTIONS
 
 from art_spiking.attacks import (
     AutoSpike,
@@ -66,6 +67,7 @@ class Setting:
     model: SpikingClassifier
     train: EventData
     test: EventData
+    data_dir: Path = SHARED / "nmnist-1100"
 
     def accuracy(self, x: np.ndarray) -> float:
         """Accuracy on the test recordings, changed to `x`."""
@@ -283,6 +285,7 @@ SECTIONS = {
     "time": fit_time,
     "patch": patch,
     "paths": paths,
+    **UNIVERSAL_SECTIONS,
 }
 
 
@@ -315,7 +318,7 @@ def main() -> int:
         print(f"skipped: {error}", file=sys.stderr)
         return 0
     network = SpikingNetwork.from_nir(options.model, semantics=SEMANTICS)
-    setting = Setting(SpikingClassifier(network, input_shape=test.grid.shape), train, test)
+    setting = Setting(SpikingClassifier(network, input_shape=test.grid.shape), train, test, options.data_dir)
     rows = []
     for name in options.only:
         for row in SECTIONS[name](setting):
