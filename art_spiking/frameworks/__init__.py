@@ -12,6 +12,7 @@ from art_spiking.frameworks.compiling import NotCompiled, compile_network
 from art_spiking.frameworks.lookup import FrameworkWarning, check_installed, framework_adapter
 from art_spiking.frameworks.running import LAYOUTS, FrameworkNetwork
 from art_spiking.frameworks.spikes import SurrogateSpike, check_step, replaced
+from art_spiking.frameworks.translation import node_of as layer_node
 
 __all__ = [
     "LAYOUTS",
@@ -27,6 +28,7 @@ __all__ = [
     "check_step",
     "compile_network",
     "framework_adapter",
+    "layer_node",
     "node_value",
     "replaced",
 ]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -27,20 +28,22 @@ class Inexpressible(ArtSpikingError):
 
 @dataclass(frozen=True)
 class NeuronPlan:
-    """A framework's neuron layer as a node of a graph, and the semantics under which it is that layer.
+    """A framework's layer with a state as a node of a graph, and the semantics under which it is that layer.
 
     Attributes:
-        node: Type and parameters; time constants in seconds.
+        node: Type and parameters; time constants in seconds. One that never fires puts out its potential.
         semantics: What the node leaves open; layers of one model may differ.
         remark: Where the gradient is another than the framework's although the spikes are the same; empty if
             nowhere. Compiling warns of it.
         feedback: What brings the layer's spikes back to it, as input one step later; None if nothing does.
+        weights: What the layer itself does to its input before its neurons get it; None if nothing.
     """
 
     node: NodeSpec
     semantics: NeuronSemantics
     remark: str = ""
     feedback: NodeSpec | None = None
+    weights: NodeSpec | None = None
 
 
 class FrameworkAdapter(ABC):
@@ -64,6 +67,14 @@ class FrameworkAdapter(ABC):
     @abstractmethod
     def neurons(self, model: nn.Module) -> dict[str, nn.Module]:
         """The layers of this framework whose outputs are spikes, by their names in the model, in order."""
+
+    def units(self, model: nn.Module) -> dict[str, nn.Module]:
+        """The layers with a state, each a unit that `plan` is asked about, by name in the model, in order.
+
+        By default the neurons. A framework adds its integrators, which never fire, and puts what feeds a
+        layer's spikes back to it, under the layer's name, in its place.
+        """
+        return self.neurons(model)
 
     def recognises(self, model: nn.Module) -> bool:
         """Whether the model has neurons of this framework."""
@@ -110,6 +121,10 @@ class FrameworkAdapter(ABC):
             InvalidInput: A surrogate that the framework cannot take.
         """
 
+    def copied(self, model: nn.Module, memo: dict[int, Any]) -> nn.Module:
+        """A deep copy of the model, by default as `copy.deepcopy` makes it."""
+        return copy.deepcopy(model, memo)
+
     def picklable(self, model: nn.Module) -> nn.Module:
         """The model, or a copy that shares its tensors and can be pickled where the model cannot.
 
@@ -128,10 +143,10 @@ class FrameworkAdapter(ABC):
 
     @abstractmethod
     def plan(self, layer: nn.Module, shape: tuple[int, ...], dt_us: float) -> NeuronPlan:
-        """The node of one of `neurons`, for an input of `shape` in one step of one sample.
+        """The node of one of `units`, for an input of `shape` in one step of one sample.
 
         Args:
-            layer: The neurons.
+            layer: The unit.
             shape: Such as (C, H, W) or (F,).
             dt_us: Length of a step in µs, by which time constants are written.
 

@@ -79,8 +79,8 @@ def follow(network: FrameworkNetwork, x: Tensor) -> list[TracedLayer]:
 
 
 def _calls(network: FrameworkNetwork, frames: Tensor) -> list[_Call]:
-    """Every call of an innermost module; the framework's neurons count as such whatever they hold."""
-    watched = network.adapter.neurons(network.model)
+    """Every call of an innermost module; the framework's units count as such whatever they hold."""
+    watched = network.adapter.units(network.model)
     for name, module in network.model.named_modules():
         if network.adapter.per_step(module) is not module:
             watched[name or type(module).__name__] = module

@@ -19,7 +19,7 @@ from art_spiking.errors import InvalidInput, InvalidModel
 from art_spiking.frameworks.adapters import FrameworkAdapter, Inexpressible, Layout, NeuronPlan
 from art_spiking.frameworks.chains import TracedLayer, follow
 from art_spiking.frameworks.lookup import FrameworkWarning
-from art_spiking.frameworks.proofs import prove_output, prove_potentials, prove_spikes
+from art_spiking.frameworks.proofs import INTEGRATORS, prove_output, prove_potentials, prove_spikes
 from art_spiking.frameworks.running import FrameworkNetwork
 from art_spiking.frameworks.translation import merged_axes, node_of
 from art_spiking.graphs import GraphSpec, NodeSpec
@@ -43,11 +43,12 @@ def compile_network(
     """Returns a fused network with the model's weights, if it puts out the same spikes on the probes.
 
     The layers are followed through one step of the model, in evaluation mode; they must be a chain of
-    convolutions, full connections, average and sum poolings, flattening, batch normalisation and neurons that
-    graphs have. A layer whose spikes come back to it one step later is stepped together with its feedback, the
-    others are fused. Layers whose semantics are not those of most are stated in `layer_semantics`. The network made of them is compared with the
-    framework's own run, spike by spike and layer by layer, on the probes; a layer that stays silent on them
-    proves nothing. The weights are copied; the model is left as it was.
+    convolutions, full connections, average and sum poolings, flattening, batch normalisation, neurons and
+    integrators that graphs have. A layer whose spikes come back to it one step later is stepped together with
+    its feedback, the others are fused. Layers whose semantics are not those of most are stated in
+    `layer_semantics`. The network made of them is compared with the framework's own run, spike by spike and
+    layer by layer, on the probes; a layer that stays silent on them proves nothing. The weights are copied;
+    the model is left as it was.
 
     Args:
         model: The framework's model.
@@ -60,6 +61,7 @@ def compile_network(
             reset_mechanism="none") a leaky integrator, LI or CubaLI: the network puts out its potentials and
             no spikes of it, for the readouts of the membrane. The model must return these potentials, beside
             the spikes or alone; they are compared up to a relative 1e-5, since sums may be rounded otherwise.
+            A last layer of the framework that never fires is read so in any case.
 
     Returns:
         A SpikingNetwork with the surrogate of the model's neurons, or, where there is none, the
@@ -91,7 +93,7 @@ def compile_network(
         with torch.no_grad():
             network, remarks = _fused(stepwise, probe, dt_us, integrates=output == "membrane")
             prove_spikes(network, stepwise, probe)
-            if output == "membrane":
+            if _ends_in_potentials(network):
                 prove_potentials(network, stepwise, probe)
             else:
                 prove_output(network, stepwise, probe)
@@ -149,14 +151,16 @@ def _fused(
             node = _node(stepwise, layer, dt_us, plans)
         except Inexpressible as error:
             raise Inexpressible(f"{name} {error.what}") from error
+        weights = plans[layer.name].weights if layer.name in plans else None
+        if weights is not None:
+            nodes[_free(own_names | set(nodes), f"{layer.name}-input")] = weights
         if node is not None:
             nodes[layer.name] = node
         sums_by_power = sums_by_power or isinstance(layer.module, nn.LPPool2d)
-    fired = dict(plans)
     if integrates:
         last = layers[-1].name
         nodes[last] = _integrator(last, plans)
-        fired.pop(last)
+    fired = [name for name in plans if nodes[name].type not in INTEGRATORS]
     common, of_layers = _stated(plans, fired, "lp" if sums_by_power else "average")
     nodes[_free(nodes, "output")] = NodeSpec("Output", {"shape": layers[-1].output})
     edges = list(itertools.pairwise(nodes))
@@ -181,9 +185,8 @@ def _fused(
 def _node(
     stepwise: FrameworkNetwork, layer: TracedLayer, dt_us: float, plans: dict[str, NeuronPlan]
 ) -> NodeSpec | None:
-    """The node of one layer; the plans of neurons are noted by the layer's name."""
-    neurons = stepwise.adapter.neurons(stepwise.model)
-    if neurons.get(layer.name) is not layer.module:
+    """The node of one layer; the plans of those with a state are noted by the layer's name."""
+    if stepwise.adapter.units(stepwise.model).get(layer.name) is not layer.module:
         transparent = stepwise.adapter.transparent(layer.module)
         return None if transparent else node_of(layer.module, layer.shape, layer.output)
     plans[layer.name] = stepwise.adapter.plan(layer.module, layer.shape, dt_us)
@@ -191,7 +194,7 @@ def _node(
 
 
 def _integrator(name: str, plans: dict[str, NeuronPlan]) -> NodeSpec:
-    """The node of the model's last layer, if that never resets, without its spikes.
+    """The node of the model's last layer, if that never resets, without its spikes if it has any.
 
     Raises:
         Inexpressible: It is no layer of neurons, it resets, or its spikes come back to it.
@@ -199,12 +202,21 @@ def _integrator(name: str, plans: dict[str, NeuronPlan]) -> NodeSpec:
     plan = plans.get(name)
     if plan is None:
         raise Inexpressible(f"the model's last layer, '{name}', holds no neurons whose potential is read")
+    if plan.node.type in INTEGRATORS:
+        return plan.node
     if plan.semantics.reset != "none" or plan.feedback is not None:
         why = "resets" if plan.feedback is None else "is given its own spikes"
         raise Inexpressible(f"layer '{name}' {why}, so that its potential is not that of an integrator")
     kind = {"IF": "I", "LIF": "LI", "CubaLIF": "CubaLI"}[plan.node.type]
     kept = {key: value for key, value in plan.node.arrays.items() if key not in ("v_threshold", "v_reset")}
     return NodeSpec(kind, {}, kept)
+
+
+def _ends_in_potentials(network: SpikingNetwork) -> bool:
+    """Whether what enters the Output comes from an integrator."""
+    graph = network.to_graph()
+    last = [graph.nodes[a].type for a, b in graph.edges if graph.nodes[b].type == "Output"]
+    return all(kind in INTEGRATORS for kind in last)
 
 
 def _stated(

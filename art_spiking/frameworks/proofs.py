@@ -13,6 +13,9 @@ from art_spiking.network import SpikingNetwork
 # How far potentials may lie apart, relative to the largest: sums of floats in another order, no more.
 _SAME_POTENTIAL = 1e-5
 
+INTEGRATORS = ("I", "LI", "CubaLI")
+"""The types of nodes that put out their potential."""
+
 
 def prove_spikes(network: SpikingNetwork, stepwise: FrameworkNetwork, probe: Tensor) -> None:
     """Compares the spikes of all layers that fire in both networks on the probes.
@@ -28,7 +31,7 @@ def prove_spikes(network: SpikingNetwork, stepwise: FrameworkNetwork, probe: Ten
         if ours is None or ours.shape != theirs.shape:
             found = "nothing" if ours is None else tuple(ours.shape)
             raise Inexpressible(f"layer '{name}' puts out {tuple(theirs.shape)}, the fused network {found}")
-        if nodes[name].type in ("I", "LI", "CubaLI"):
+        if nodes[name].type in INTEGRATORS:
             continue
         differs = ours != theirs
         if bool(differs.any()):

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, get_args
@@ -186,7 +185,7 @@ class FrameworkNetwork(nn.Module):
     def __deepcopy__(self, memo: dict[int, Any]) -> FrameworkNetwork:
         """A copy with weights of its own; spike functions that cannot be pickled can still be copied."""
         twin = FrameworkNetwork(
-            copy.deepcopy(self.model, memo), self.adapter, layout=self.layout, surrogate=self._surrogate
+            self.adapter.copied(self.model, memo), self.adapter, layout=self.layout, surrogate=self._surrogate
         )
         twin.training = self.training
         return twin

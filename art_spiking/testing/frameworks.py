@@ -6,12 +6,13 @@ from __future__ import annotations
 import contextlib
 import copy
 import pickle
+import warnings
 from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 
-from art_spiking.frameworks import FrameworkAdapter, FrameworkNetwork, Layout
+from art_spiking.frameworks import FrameworkAdapter, FrameworkNetwork, Layout, NotCompiled, compile_network
 from art_spiking.surrogates import Atan, FastSigmoid, Rectangle
 from art_spiking.testing.contracts import require, run_contract
 
@@ -36,7 +37,7 @@ def check_framework(
     Args:
         adapter: The adapter.
         model: A model of its framework, never called and in evaluation mode, whose every neuron layer fires
-            on x.
+            on x; its last layer may be an integrator.
         x: Recordings (N, T, *F), N of 2 or more, T of 3 or more and not N.
         own_loop: How the framework's users run the model from a fresh state, without art-spiking.
         layout: How the model takes a recording; by default the adapter tells.
@@ -143,9 +144,26 @@ def check_framework(
             require(spikes.shape[:2] == x.shape[:2], f"the activity of '{name}' is {tuple(spikes.shape)}")
             require(bool(spikes.any()), f"'{name}' is silent: nothing is checked of it")
         steps = x.shape[1]
-        if expected.dim() == 3 and expected.shape[1] == steps:
+        # What an integrator puts out at the end is no activity.
+        fires = list(adapter.units(model))[-1] in names
+        if fires and expected.dim() == 3 and expected.shape[1] == steps:
             last = list(activity.values())[-1]
             require(_same(last, expected), "the last layer's activity is not the model's output")
+
+    def compiled() -> None:
+        unplanned = set(adapter.neurons(model)) - set(adapter.units(model))
+        require(not unplanned, f"the neurons {', '.join(sorted(unplanned))} are no units")
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            fused = compile_network(model, adapter, probe=x, layout=layout)
+        if isinstance(fused, FrameworkNetwork):
+            told_why = any(issubclass(warning.category, NotCompiled) for warning in caught)
+            require(told_why, "the model is not compiled, and nothing says why")
+            return
+        with torch.no_grad():
+            output = fused(x)
+        output = output.sum(dim=1) if expected.dim() == 2 else output
+        require(_near(output, expected), "the compiled network puts out something else")
 
     run_contract(
         f"the adapter {type(adapter).__qualname__} on {type(model).__name__}",
@@ -160,6 +178,7 @@ def check_framework(
             ("tells the model's own surrogate", gradient_told),
             ("changes gradients by a surrogate, and never spikes", exchanged),
             ("records every layer's activity", recorded),
+            ("is compiled to the same network, or it is said why not", compiled),
         ],
     )
 

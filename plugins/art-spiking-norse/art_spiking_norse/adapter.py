@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Norse 1: how its modules take time and state, and which of its neurons a SpikingNetwork computes."""
+"""Norse 1: how its modules take time and state, and how its surrogates are exchanged."""
 
 from __future__ import annotations
 
@@ -9,22 +9,11 @@ from contextlib import ExitStack, contextmanager
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
-import numpy as np
-import torch
 from torch import nn
 
-from art_spiking.frameworks import (
-    FrameworkAdapter,
-    Inexpressible,
-    Layout,
-    NeuronPlan,
-    node_value,
-    replaced,
-)
-from art_spiking.graphs import NodeSpec
-from art_spiking.node_types import Array
-from art_spiking.semantics import NeuronSemantics
+from art_spiking.frameworks import FrameworkAdapter, Layout, NeuronPlan, replaced
 from art_spiking.surrogates import Surrogate
+from art_spiking_norse.nodes import is_integrator, plan_of
 from art_spiking_norse.surrogates import told_surrogate, with_surrogate
 
 
@@ -49,6 +38,15 @@ class NorseAdapter(FrameworkAdapter):
             name or type(model).__name__: module
             for name, module in model.named_modules()
             if isinstance(module, kinds) and hasattr(module.p, "method")
+        }
+
+    def units(self, model: nn.Module) -> dict[str, nn.Module]:
+        """See `FrameworkAdapter`; the neurons, and the integrators LI, LICell, LIBoxCell and LILinearCell."""
+        fires = self.neurons(model)
+        return {
+            name or type(model).__name__: module
+            for name, module in model.named_modules()
+            if (name or type(model).__name__) in fires or is_integrator(module)
         }
 
     def layout(self, model: nn.Module) -> Layout:
@@ -100,45 +98,5 @@ class NorseAdapter(FrameworkAdapter):
         return layer
 
     def plan(self, layer: nn.Module, shape: tuple[int, ...], dt_us: float) -> NeuronPlan:
-        """See `FrameworkAdapter`: IAF, LIFBox and LIF, cells or over time, without recurrence.
-
-        Norse's time constants are in seconds and its dt is the layer's own; the node has the same ratio to
-        the network's. A LIF's current jumps by the whole input before the potential is charged.
-        """
-        options: Any = layer
-        step = getattr(options.activation, "__name__", "")
-        names = ("iaf_feed_forward_step", "lif_box_feed_forward_step", "lif_feed_forward_step")
-        if step not in names:
-            raise Inexpressible(f"is {type(layer).__name__}, a neuron that graphs do not have")
-        p = options.p
-        if bool((torch.as_tensor(p.v_th) <= 0).any()):
-            raise Inexpressible("has a threshold that is not above 0")
-        start = p.v_reset if step == names[0] else p.v_leak
-        if bool((torch.as_tensor(start) != 0).any()):
-            raise Inexpressible(f"starts at a potential of {float(start):g}, where networks start at 0")
-        values: dict[str, Array] = {
-            "v_threshold": node_value(torch.as_tensor(p.v_th), shape),
-            "v_reset": node_value(torch.as_tensor(p.v_reset), shape),
-            "r": np.ones(1),
-        }
-        seconds = dt_us * 1e-6
-        if step != names[0]:
-            share = node_value(torch.as_tensor(options.dt * p.tau_mem_inv), shape)
-            values |= {"tau" if step == names[1] else "tau_mem": seconds / share, "v_leak": np.zeros(1)}
-        if step == names[2]:
-            share = node_value(torch.as_tensor(options.dt * p.tau_syn_inv), shape)
-            values |= {"tau_syn": seconds / share, "w_in": 1 / share}
-        arrays = {name: np.broadcast_to(value, shape).copy() for name, value in values.items()}
-        kind = {names[0]: "IF", names[1]: "LIF", names[2]: "CubaLIF"}[step]
-        return NeuronPlan(NodeSpec(kind, {}, arrays), _semantics(p))
-
-
-def _semantics(p: Any) -> NeuronSemantics:
-    from norse.torch.functional.reset import reset_subtract, reset_value
-
-    kinds: list[tuple[Any, Any]] = [(reset_value, "value"), (reset_subtract, "subtract")]
-    reset = getattr(p, "reset_method", reset_value)
-    word = next((word for kind, word in kinds if reset is kind), None)
-    if word is None:
-        raise Inexpressible(f"resets by {reset!r:.60}, neither reset_value nor reset_subtract")
-    return NeuronSemantics(reset=word, fires="gt", integration="euler")
+        """See `FrameworkAdapter`: IAF, LIFBox, LIF and LI, cells or over time; LIF with recurrence too."""
+        return plan_of(layer, shape, dt_us)

@@ -1,36 +1,20 @@
 # SPDX-License-Identifier: MIT
-"""Sinabs 3: its state, its surrogates, and which of its layers a SpikingNetwork computes."""
+"""Sinabs 3: its state, its layouts and its surrogates."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from art_spiking.frameworks import (
-    FrameworkAdapter,
-    Inexpressible,
-    Layout,
-    NeuronPlan,
-    node_value,
-    replaced,
-)
-from art_spiking.graphs import NodeSpec
-from art_spiking.node_types import Array
-from art_spiking.semantics import NeuronSemantics
+from art_spiking.frameworks import FrameworkAdapter, Layout, NeuronPlan, replaced
 from art_spiking.surrogates import Surrogate
+from art_spiking_sinabs.nodes import plan_of
 from art_spiking_sinabs.surrogates import DerivativeAtThreshold, ResetGradient, told_surrogate
-
-# A time constant in steps so long that a step's decay is lost in float64.
-_ENDLESS = 2.0**60
-_CLAMPED = (
-    "has a lower bound of the potential (min_v_mem): below it Sinabs' spikes still have their surrogate's "
-    "gradient, those of the fused network none"
-)
 
 
 class SinabsAdapter(FrameworkAdapter):
@@ -54,6 +38,16 @@ class SinabsAdapter(FrameworkAdapter):
             name or type(model).__name__: module
             for name, module in model.named_modules()
             if isinstance(module, StatefulLayer) and module.does_spike
+        }
+
+    def units(self, model: nn.Module) -> dict[str, nn.Module]:
+        """See `FrameworkAdapter`; all stateful layers, ExpLeak among them, which never fires."""
+        from sinabs.layers import StatefulLayer
+
+        return {
+            name or type(model).__name__: module
+            for name, module in model.named_modules()
+            if isinstance(module, StatefulLayer)
         }
 
     def layout(self, model: nn.Module) -> Layout:
@@ -103,6 +97,16 @@ class SinabsAdapter(FrameworkAdapter):
                 stack.enter_context(replaced([layer], "reset_fn", reset))
             yield
 
+    def copied(self, model: nn.Module, memo: dict[int, Any]) -> nn.Module:
+        """See `FrameworkAdapter`; Sinabs' own way of copying a layer fails where it holds another."""
+        from sinabs.layers import StatefulLayer
+
+        for layer in model.modules():
+            if isinstance(layer, StatefulLayer) and any(True for _ in layer.children()):
+                twin = memo[id(layer)] = object.__new__(type(layer))
+                twin.__dict__.update(copy.deepcopy(layer.__dict__, memo))
+        return copy.deepcopy(model, memo)
+
     def transparent(self, layer: nn.Module) -> bool:
         """Layers that only take the time axis apart."""
         from sinabs.layers import UnflattenTime
@@ -110,64 +114,8 @@ class SinabsAdapter(FrameworkAdapter):
         return isinstance(layer, UnflattenTime)
 
     def plan(self, layer: nn.Module, shape: tuple[int, ...], dt_us: float) -> NeuronPlan:
-        """See `FrameworkAdapter`: IAF and LIF with and without synapse, one spike per step or several.
-
-        A LIF of decay a has an impulse's step, v[t] = a v[t-1] + r x[t], r = 1 - a where `norm_input`. Sinabs
-        clamps the potential after the reset, a network before: the same, as long as no reset goes below. The
-        gradients differ there, as the plan remarks.
-        """
-        from sinabs import layers
-
-        options: Any = layer
-        if type(layer) not in (layers.IAF, layers.LIF, layers.IAFSqueeze, layers.LIFSqueeze):
-            raise Inexpressible(f"is {type(layer).__name__}, a neuron that graphs do not have")
-        step = dt_us * 1e-6
-        decay = node_value(options.alpha_mem_calculated, shape)
-        values: dict[str, Array] = {
-            "v_threshold": node_value(options.spike_threshold, shape),
-            "v_reset": np.zeros(1),
-            "r": 1 - decay if options.norm_input else np.ones(1),
-        }
-        synapse = options.alpha_syn_calculated
-        leaks = synapse is not None or bool((decay < 1).any())
-        if leaks:
-            values["v_leak"] = np.zeros(1)
-            values["tau" if synapse is None else "tau_mem"] = step * _steps(decay)
-        if synapse is not None:
-            values |= {"w_in": np.ones(1), "tau_syn": step * _steps(node_value(synapse, shape))}
-        arrays = {name: np.broadcast_to(value, shape).copy() for name, value in values.items()}
-        kind = "CubaLIF" if synapse is not None else "LIF" if leaks else "IF"
-        semantics = _semantics(options)
-        remark = "" if semantics.v_min is None else _CLAMPED
-        return NeuronPlan(NodeSpec(kind, {}, arrays), semantics, remark)
-
-
-def _semantics(layer: Any) -> NeuronSemantics:
-    from sinabs.activation import MembraneReset, MembraneSubtract, MultiSpike, SingleSpike
-
-    kinds: list[tuple[Any, Any]] = [(MultiSpike, "several"), (SingleSpike, "one")]
-    spikes = next((word for kind, word in kinds if layer.spike_fn is kind), None)
-    if spikes is None:
-        raise Inexpressible(f"fires by {layer.spike_fn}, neither SingleSpike nor MultiSpike")
-    reset: Any = {MembraneSubtract: "subtract", MembraneReset: "value"}.get(type(layer.reset_fn))
-    if reset is None:
-        raise Inexpressible(f"resets by {layer.reset_fn}, neither MembraneSubtract nor MembraneReset")
-    if getattr(layer.reset_fn, "subtract_value", None) is not None:
-        raise Inexpressible("takes another value than its threshold off the potential (subtract_value)")
-    if getattr(layer.reset_fn, "reset_value", 0) != 0:
-        raise Inexpressible("adds its reset_value at every step, spike or no spike")
-    low = layer.min_v_mem
-    if low is not None and not bool(((low == low.flatten()[0]) & (low <= 0)).all()):
-        raise Inexpressible("has several lower bounds of the potential, or one above 0")
-    v_min = None if low is None else float(low.flatten()[0])
-    return NeuronSemantics(reset=reset, spikes=spikes, v_min=v_min, fires="ge", integration="impulse")
-
-
-def _steps(decay: Array) -> Array:
-    """Time constant in steps of a decay per step."""
-    with np.errstate(divide="ignore"):
-        steps: Array = np.minimum(-1 / np.log(decay), _ENDLESS)
-    return np.where(decay < 1, steps, _ENDLESS)
+        """See `FrameworkAdapter`: IAF, LIF and ExpLeak, squeezed or not, and IAF and LIF with recurrence."""
+        return plan_of(layer, shape, dt_us)
 
 
 def _squeezed(model: nn.Module) -> list[nn.Module]:

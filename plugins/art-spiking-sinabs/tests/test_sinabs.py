@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Sinabs as it is installed: the adapter's contract, and compiled networks against its own runs."""
 
+import importlib.metadata
+
 import numpy as np
 import pytest
 import torch
@@ -207,6 +209,14 @@ def test_own_surrogates_are_told():
     assert view.surrogate == FastSigmoid()
 
 
+def biased():
+    """Whose connection adds something without any spike."""
+    net = recurrent(layers.IAFRecurrent, nn.Linear(12, 12), **ONE)
+    with torch.no_grad():
+        net[2].rec_connect.bias.fill_(0.2)
+    return net
+
+
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
@@ -215,6 +225,22 @@ def test_own_surrogates_are_told():
         (lambda: model(reset_fn=activation.MembraneSubtract(0.5)), "takes another value than its threshold"),
         (lambda: model(reset_fn=activation.MembraneReset(0.1)), "adds its reset_value at every step"),
         (lambda: model(gain=0.01), "layer '1' stays silent on the probes"),
+        (
+            lambda: ending_in(lambda: layers.ExpLeak(tau_mem=4.0, min_v_mem=-1.0)),
+            "layer '4' is an integrator with a lower bound of the potential",
+        ),
+        (
+            lambda: biased(),
+            "layer '2' is fed back with a bias, which Sinabs leaves out in the first step",
+        ),
+        (
+            lambda: recurrent(layers.IAFRecurrent, nn.Sequential(nn.Flatten(), nn.Linear(12, 12)), **ONE),
+            "layer '2' is fed back by rec_connect, which is Sequential, a layer that graphs do not have",
+        ),
+        (
+            lambda: recurrent(layers.ALIFRecurrent, tau_mem=5.0, tau_adapt=5.0),
+            "layer '2' is ALIFRecurrent, a neuron that graphs do not have",
+        ),
     ],
 )
 def test_what_is_not_compiled_says_why(make, reason):
@@ -224,11 +250,111 @@ def test_what_is_not_compiled_says_why(make, reason):
     assert torch.isfinite(network(PROBE)).all()
 
 
-def test_an_integrator_at_the_end_runs_stepwise():
-    net = unsqueezed(tau_mem=5.0)
-    net[4] = layers.ExpLeak(tau_mem=5.0)
-    with pytest.warns(NotCompiled, match="layer '4' is ExpLeak, a layer that graphs do not have"):
-        network = compile_network(net, probe=PROBE, output="membrane")
-    potentials = network(PROBE)
-    assert potentials.shape == (8, 5, 3)
-    assert not torch.equal(potentials, potentials.round())
+def ending_in(last, make=unsqueezed, **options):
+    """The model with an integrator for its last layer, the others firing once a step."""
+    net = make(**{"tau_mem": 5.0, "norm_input": False} | ONE | options)
+    net[len(net) - 1] = last()
+    return net.eval()
+
+
+def squeezed_lif(**options):
+    return model(kind=layers.LIFSqueeze, **options)
+
+
+INTEGRATORS = {
+    "ExpLeak": lambda: ending_in(lambda: layers.ExpLeak(tau_mem=4.0)),
+    "ExpLeak, input normalised": lambda: ending_in(lambda: layers.ExpLeak(tau_mem=4.0, norm_input=True)),
+    "ExpLeakSqueeze": lambda: ending_in(
+        lambda: layers.ExpLeakSqueeze(tau_mem=4.0, batch_size=1), squeezed_lif
+    ),
+}
+
+
+@pytest.mark.parametrize("name", INTEGRATORS)
+def test_integrators_at_the_end_are_compiled(name):
+    net, x = INTEGRATORS[name](), events(6, seed=3)
+    check_framework(ADAPTER, INTEGRATORS[name](), events(), own_loop=own_loop)
+    network = compile_network(net, probe=PROBE)
+    assert isinstance(network, SpikingNetwork)
+    graph = network.to_graph()
+    assert graph.nodes[graph.order()[-2]].type == "LI"
+    leaf = x.clone().requires_grad_(True)
+    own = own_loop(net, leaf)
+    assert float(own.detach().abs().max()) > 0.01
+    assert torch.allclose(network(x), own, rtol=1e-5, atol=1e-6)
+    (gradient,) = torch.autograd.grad(own.amax(dim=1).sum(), leaf)
+    (found,) = torch.autograd.grad(network(leaf).amax(dim=1).sum(), leaf)
+    assert float((found - gradient).norm() / gradient.norm()) < 1e-5
+
+
+def recurrent(kind, connect=None, **options):
+    """Events flattened into a full connection, recurrent neurons, and others on their spikes."""
+    connect = nn.Linear(12, 12, bias=False) if connect is None else connect
+    net = nn.Sequential(
+        nn.Flatten(2), nn.Linear(128, 12), kind(rec_connect=connect, **options), nn.Linear(12, 3),
+        layers.IAF(**{key: value for key, value in options.items() if key == "spike_fn"}),
+    )  # fmt: skip
+    return lively(net, 4.0)
+
+
+def convolved():
+    """Recurrent convolution."""
+    connect = nn.Conv2d(4, 4, 3, padding=1, bias=False)
+    return lively(
+        nn.Sequential(
+            layers.Repeat(nn.Conv2d(2, 4, 3, padding=1)),
+            layers.IAFRecurrent(rec_connect=connect, **ONE),
+            nn.Flatten(2),
+            nn.Linear(256, 3),
+            layers.IAF(**ONE),
+        ),
+        2.0,
+    )
+
+
+RECURRENT = {
+    "IAF": lambda: recurrent(layers.IAFRecurrent, **ONE),
+    "IAF, several spikes": lambda: recurrent(layers.IAFRecurrent),
+    "IAF, one to one": lambda: recurrent(layers.IAFRecurrent, nn.Identity(), **ONE),
+    "LIF": lambda: recurrent(layers.LIFRecurrent, tau_mem=5.0, norm_input=False, **ONE),
+    "LIF, synapse": lambda: recurrent(layers.LIFRecurrent, tau_mem=5.0, tau_syn=2.0, norm_input=False, **ONE),
+    "IAF, a sequence of one": lambda: recurrent(
+        layers.IAFRecurrent, nn.Sequential(nn.Linear(12, 12, bias=False)), **ONE
+    ),
+    "IAF, convolution": convolved,
+}
+
+
+@pytest.mark.parametrize("name", RECURRENT)
+@pytest.mark.filterwarnings("ignore:the surrogates of the model's neurons have no counterpart")
+def test_recurrent_neurons_are_compiled(name):
+    net, x = RECURRENT[name](), events(6, seed=3)
+    told = name != "IAF, several spikes"
+    check_framework(ADAPTER, RECURRENT[name](), events(), own_loop=own_loop, told=told)
+    network = compile_network(net, probe=PROBE)
+    assert isinstance(network, SpikingNetwork)
+    recurring = next(iter(ADAPTER.neurons(net)))
+    assert {(recurring, f"{recurring}-feedback"), (f"{recurring}-feedback", recurring)} <= set(
+        network.to_graph().edges
+    )
+    leaf = x.clone().requires_grad_(True)
+    assert torch.equal(network(x), own_loop(net, x))
+    wrapped = FrameworkNetwork(net)
+    for surrogate in (Atan(), Atan(through_reset=True)):
+        pair = [view.with_surrogate(surrogate)(leaf).sum(dim=1).square().sum() for view in (wrapped, network)]
+        theirs, ours = (torch.autograd.grad(one, leaf)[0] for one in pair)
+        assert float((ours - theirs).norm() / theirs.norm()) < 1e-5
+
+
+@pytest.mark.parametrize("version", ["3.2.0", "4.0.0"])
+def test_a_version_that_is_too_new_is_told_what_was_tested(monkeypatch, version):
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: version)
+    reason = rf"sinabs {version} is newer than any .* 3\.1\.3 being the last"
+    with pytest.warns(FrameworkWarning, match=reason) as caught:
+        framework_adapter("sinabs", model())
+    assert 'pip install --no-deps "sinabs>=3.1,<3.2"' in str(caught[0].message)
+
+
+def test_a_newer_patch_is_used_without_a_word(monkeypatch):
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "3.1.9")
+    assert framework_adapter("sinabs", model()).tested == "3.1.3"

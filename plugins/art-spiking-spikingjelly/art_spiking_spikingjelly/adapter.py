@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""SpikingJelly 2: its state, its surrogates, and which of its neurons a SpikingNetwork computes."""
+"""SpikingJelly 2: its state, its step modes and its surrogates."""
 
 from __future__ import annotations
 
@@ -7,22 +7,19 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from art_spiking.frameworks import (
     FrameworkAdapter,
-    Inexpressible,
     Layout,
     NeuronPlan,
     SurrogateSpike,
     check_step,
     replaced,
 )
-from art_spiking.graphs import NodeSpec
-from art_spiking.semantics import NeuronSemantics
 from art_spiking.surrogates import Surrogate
+from art_spiking_spikingjelly.nodes import is_container, is_integrator, plan_of
 from art_spiking_spikingjelly.surrogates import told_surrogate
 
 
@@ -61,17 +58,38 @@ class SpikingJellyAdapter(FrameworkAdapter):
             if "surrogate_function" in module._modules and _of_spikingjelly(module)
         }
 
+    def units(self, model: nn.Module) -> dict[str, nn.Module]:
+        """See `FrameworkAdapter`; a recurrent container stands for the neurons in it, by their name."""
+        containers = {id(one.sub_module): one for one in model.modules() if is_container(one)}
+        fires = self.neurons(model)
+        return {
+            name or type(model).__name__: containers.get(id(module), module)
+            for name, module in model.named_modules()
+            if (name or type(model).__name__) in fires or is_integrator(module)
+        }
+
     def layout(self, model: nn.Module) -> Layout:
         """Time first, "TN", where a layer's step mode is "m"; else "step"."""
         several = any(getattr(module, "step_mode", "s") == "m" for module in model.modules())
         return "TN" if several else "step"
 
     def reset(self, model: nn.Module) -> None:
-        """See `FrameworkAdapter`; resets what `functional.reset_net` would, without its cache."""
+        """See `FrameworkAdapter`; resets what `functional.reset_net` would, without its cache.
+
+        Nodes that do not fire start anew in every call, but keep what they ended with: it is dropped.
+        """
         for module in model.modules():
+            if is_integrator(module):
+                module.__dict__.pop("v", None)
             forget = getattr(module, "reset", None)
             if callable(forget):
                 forget()
+
+    def split(self, output: Any) -> tuple[Any, Any]:
+        """See `FrameworkAdapter`; a list holds the potentials of all steps, of a node that does not fire."""
+        if isinstance(output, list) and output and all(isinstance(one, Tensor) for one in output):
+            return torch.stack(output), None
+        return super().split(output)
 
     def surrogate(self, model: nn.Module) -> Surrogate | None:
         """See `FrameworkAdapter`."""
@@ -100,38 +118,8 @@ class SpikingJellyAdapter(FrameworkAdapter):
         return isinstance(layer, layers.Dropout | layers.Dropout2d)
 
     def plan(self, layer: nn.Module, shape: tuple[int, ...], dt_us: float) -> NeuronPlan:
-        """See `FrameworkAdapter`: IFNode, LIFNode and ParametricLIFNode, and the first two's Simple forms.
-
-        With tau in steps, charging is v + (x - v) / tau where `decay_input`, else v - v / tau + x, which a
-        LIF does but for the order of additions.
-        """
-        from spikingjelly.activation_based import neuron
-
-        options: Any = layer
-        integrates = (neuron.IFNode, neuron.SimpleIFNode)
-        leaks = (neuron.LIFNode, neuron.SimpleLIFNode, neuron.ParametricLIFNode)
-        if type(layer) not in (*integrates, *leaks):
-            raise Inexpressible(f"is {type(layer).__name__}, a neuron that graphs do not have")
-        if options.v_threshold <= 0:
-            raise Inexpressible("has a threshold that is not above 0")
-        if options.v_reset:
-            raise Inexpressible(f"starts at v_reset = {options.v_reset:g}, where networks start at 0")
-        semantics = NeuronSemantics(
-            reset="subtract" if options.v_reset is None else "value", fires="ge", integration="euler"
-        )
-        values = {"v_threshold": options.v_threshold, "v_reset": 0.0, "r": 1.0}
-        if type(layer) in leaks:
-            steps = _time_constant(options)
-            values |= {"tau": steps * dt_us * 1e-6, "v_leak": 0.0, "r": 1.0 if options.decay_input else steps}
-        arrays = {name: np.full(shape, value) for name, value in values.items()}
-        return NeuronPlan(NodeSpec("LIF" if "tau" in values else "IF", {}, arrays), semantics)
-
-
-def _time_constant(layer: Any) -> float:
-    """Time constant in steps; ParametricLIFNode learns its inverse, as the sigmoid of a number."""
-    if hasattr(layer, "w"):
-        return float(1 / torch.sigmoid(layer.w.detach().double()))
-    return float(layer.tau)
+        """See `FrameworkAdapter`: IF and LIF nodes, firing or not, and recurrent containers around them."""
+        return plan_of(layer, shape, dt_us)
 
 
 def _of_spikingjelly(module: nn.Module) -> bool:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """SpikingJelly as it is installed: the adapter's contract, and compiled networks against its own runs."""
 
+import importlib.metadata
 import pickle
 
 import numpy as np
@@ -18,7 +19,13 @@ from spikingjelly.activation_based import functional, layer, neuron, surrogate
 from art_spiking.attacks import EventGradientAttack
 from art_spiking.errors import InvalidInput
 from art_spiking.estimators import SpikingClassifier
-from art_spiking.frameworks import FrameworkNetwork, NotCompiled, compile_network, framework_adapter
+from art_spiking.frameworks import (
+    FrameworkNetwork,
+    FrameworkWarning,
+    NotCompiled,
+    compile_network,
+    framework_adapter,
+)
 from art_spiking.network import SpikingNetwork
 from art_spiking.registry import catalogue
 from art_spiking.surrogates import Atan, FastSigmoid, Gaussian, Rectangle, Sigmoid, Triangle
@@ -65,7 +72,9 @@ def own_loop(net, x):
     functional.reset_net(net)
     x = x.transpose(0, 1)
     if getattr(net[0], "step_mode", "s") == "m":
-        return net(x).transpose(0, 1)
+        output = net(x)
+        output = torch.stack(output) if isinstance(output, list) else output
+        return output.transpose(0, 1)
     return torch.stack([net(frame) for frame in x], dim=1)
 
 
@@ -183,11 +192,133 @@ def test_what_is_not_compiled_says_why(make, reason):
     assert torch.isfinite(network(PROBE)).all()
 
 
-def test_an_integrator_at_the_end_runs_stepwise():
+def ending_in(last):
+    """The model over all steps, with an integrator for its last layer."""
     net = model(step_mode="m")
-    net[7] = neuron.NonSpikingLIFNode()
-    with pytest.warns(NotCompiled, match="layer '7' is NonSpikingLIFNode, a layer that graphs do not have"):
-        network = compile_network(net, probe=PROBE, output="membrane")
-    potentials = network(PROBE)
-    assert potentials.shape == (8, 3)
-    assert not torch.equal(potentials, potentials.round())
+    net[7] = last()
+    return net.eval()
+
+
+@pytest.mark.parametrize(
+    ("last", "node"),
+    [
+        (neuron.NonSpikingLIFNode, "LI"),
+        (lambda: neuron.NonSpikingLIFNode(5.0), "LI"),
+        (neuron.NonSpikingIFNode, "I"),
+    ],
+)
+def test_integrators_at_the_end_are_compiled(last, node):
+    check_framework(ADAPTER, ending_in(last), events(), own_loop=own_loop)
+    net, x = ending_in(last), events(6, seed=3)
+    network = compile_network(net, probe=PROBE)
+    assert isinstance(network, SpikingNetwork)
+    graph = network.to_graph()
+    assert graph.nodes[graph.order()[-2]].type == node
+    leaf = x.clone().requires_grad_(True)
+    own = own_loop(net, leaf)
+    assert own.shape == (6, 5, 3)
+    assert float(own.detach().abs().max()) > 0.01
+    assert torch.allclose(network(x), own, rtol=1e-5, atol=1e-6)
+    (gradient,) = torch.autograd.grad(own.amax(dim=1).sum(), leaf)
+    (found,) = torch.autograd.grad(network(leaf).amax(dim=1).sum(), leaf)
+    assert float((found - gradient).norm() / gradient.norm()) < 1e-5
+
+
+def test_an_integrator_that_decodes_itself_runs_by_spikingjelly():
+    net = ending_in(lambda: neuron.NonSpikingLIFNode(decode="max-mem"))
+    with pytest.warns(NotCompiled, match="layer '7' decodes its potentials .decode='max-mem'."):
+        network = compile_network(net, probe=PROBE)
+    assert network(PROBE).shape == (8, 3)
+
+
+def recurrent(wrap, step_mode="s", **options):
+    """Events flattened into a full connection, a recurrent container, and neurons on its spikes."""
+    net = nn.Sequential(
+        layer.Flatten(), layer.Linear(128, 12), wrap(neuron.LIFNode(**options)), layer.Linear(12, 3),
+        neuron.LIFNode(**options),
+    )  # fmt: skip
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            if parameter.dim() > 1:
+                bound = 8.0 / parameter[0].numel() ** 0.5
+                parameter.uniform_(-bound, bound, generator=generator).add_(0.02)
+    for one in net:
+        one.step_mode = step_mode
+    return net.eval()
+
+
+def added(cell):
+    return layer.ElementWiseRecurrentContainer(cell, lambda y, x: x + y)
+
+
+def subtracted(cell):
+    return layer.ElementWiseRecurrentContainer(cell, lambda y, x: x - 0.5 * y)
+
+
+def concatenated(cell):
+    return layer.LinearRecurrentContainer(cell, 12, 12)
+
+
+def unbiased(cell):
+    return layer.LinearRecurrentContainer(cell, 12, 12, bias=False)
+
+
+@pytest.mark.parametrize("step_mode", ["s", "m"])
+@pytest.mark.parametrize("wrap", [added, subtracted, concatenated, unbiased])
+def test_recurrent_containers_are_compiled(wrap, step_mode):
+    picklable = wrap in (concatenated, unbiased)
+    if picklable:
+        check_framework(ADAPTER, recurrent(wrap, step_mode), events(), own_loop=recurrent_loop)
+    net, x = recurrent(wrap, step_mode), events(6, seed=3)
+    network = compile_network(net, probe=PROBE)
+    assert isinstance(network, SpikingNetwork)
+    name = "2.sub_module"
+    assert {(name, f"{name}-feedback"), (f"{name}-feedback", name)} <= set(network.to_graph().edges)
+    leaf = x.clone().requires_grad_(True)
+    own = recurrent_loop(net, leaf)
+    assert torch.equal(network(x), own)
+    (gradient,) = torch.autograd.grad(own.sum(dim=1).square().sum(), leaf)
+    (found,) = torch.autograd.grad(network(leaf).sum(dim=1).square().sum(), leaf)
+    assert float((found - gradient).norm() / gradient.norm()) < 1e-5
+
+
+def recurrent_loop(net, x):
+    functional.reset_net(net)
+    x = x.transpose(0, 1)
+    if net[0].step_mode == "m":
+        return net(x).transpose(0, 1)
+    return torch.stack([net(frame) for frame in x], dim=1)
+
+
+@pytest.mark.parametrize(
+    ("wrap", "reason"),
+    [
+        (
+            lambda cell: layer.ElementWiseRecurrentContainer(cell, lambda y, x: x * (1 - y)),
+            "layer '2.sub_module' is fed back by an element_wise_function that is not x . k y",
+        ),
+        (
+            lambda cell: layer.LinearRecurrentContainer(neuron.EIFNode(), 12, 12),
+            "layer '2.sub_module' is EIFNode, a neuron that graphs do not have",
+        ),
+    ],
+)
+def test_containers_that_no_network_computes_run_by_spikingjelly(wrap, reason):
+    with pytest.warns(NotCompiled, match=reason):
+        network = compile_network(net := recurrent(wrap), probe=PROBE)
+    assert torch.equal(network(PROBE), recurrent_loop(net, PROBE))
+
+
+@pytest.mark.parametrize("version", ["2.1.0", "3.0.0"])
+def test_a_version_that_is_too_new_is_told_what_was_tested(monkeypatch, version):
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: version)
+    reason = rf"spikingjelly {version} is newer than any .* 2\.0\.0 being the last"
+    with pytest.warns(FrameworkWarning, match=reason) as caught:
+        framework_adapter("spikingjelly", model())
+    assert 'pip install "spikingjelly>=2.0,<2.1"' in str(caught[0].message)
+
+
+def test_a_newer_patch_is_used_without_a_word(monkeypatch):
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "2.0.9")
+    assert framework_adapter("spikingjelly", model()).tested == "2.0.0"
