@@ -172,12 +172,16 @@ def test_json_without_data_has_null_for_what_was_not_run(folder, capsys):
 
 def test_all_semantics_beside_each_other(model, installed, capsys):
     assert inspect(model, "--data", "corner", "--semantics", "all", "--limit", 4) == 0
-    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    out = capsys.readouterr().out
+    rows = [line.split()[:5] for line in out.splitlines()]
     # A potential of exactly the threshold fires under "ge" alone; without a reset at once it grows.
     assert ["spikingjelly", "0.50", "[0.15,", "0.85]", "4.00"] in rows
     assert ["sinabs", "0.50", "[0.15,", "0.85]", "4.00"] in rows
     assert ["nir", "0.50", "[0.15,", "0.85]", "2.00"] in rows
     assert [row[0] for row in rows if row and row[0] in PRESETS] == list(PRESETS)
+    assert "4.00  fires ge, pool_gradient lp\n" in out  # beside nir
+    assert "  integration fixed-point, scale\n" in out
+    assert "or once for all with `art-spiking pack`. Rows" in out
     assert inspect(model, "--data", "corner", "--semantics", "all", "--limit", 4, "--json") == 0
     trials = json.loads(capsys.readouterr().out)["trials"]
     assert {trial["name"]: trial["output_spikes"] for trial in trials}["nir"] == 2.0

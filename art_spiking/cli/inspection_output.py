@@ -20,6 +20,7 @@ AS_STATED = "as stated"
 """The name of what a model states, where that is no preset."""
 _LONGEST_NAME, _SHORTEST_NAME = 20, 7
 _NARROWEST = 12  # what is left to the names in the last column, though the table gets too wide
+_BESIDE_NIR = "beside nir"
 _NOTES = {
     "field": "field: pixels of the input that a value is computed from; all behind a full connection.",
     "mult-adds": "mult-adds: dense multiply-adds in one time step.",
@@ -27,7 +28,9 @@ _NOTES = {
     "syn. operations": "spikes: put out per sample, over all steps; the input's events are not in the total. "
     "syn. operations: spikes coming in times their connections, per sample; for a layer that something else "
     "than spikes feeds, its dense multiply-adds.",
-    "semantics": "The semantics that gives what was measured where the model was trained is its own.",
+    "semantics": "The semantics that gives what was measured where the model was trained is its own: state "
+    "it with --semantics, or once for all with `art-spiking pack`. Rows may agree: not every difference "
+    "matters to every model.",
 }
 
 
@@ -239,11 +242,17 @@ def _layer_spikes(found: Inspection) -> float:
 
 
 def _trial_table(found: Inspection, width: int) -> str:
-    rows = [["semantics", "accuracy [95 %]", "output spikes"]]
+    from art_spiking.semantics import PRESETS
+
+    base = PRESETS["nir"]
+    rows = [["semantics", "accuracy [95 %]", "output spikes", _BESIDE_NIR]]
     for trial in found.trials:
+        differing = [f"{key} {value}" for key, value in _differing(base, trial.candidate.semantics)]
+        differing += [f"layer {layer}" for layer in trial.candidate.layer_semantics]
         name = trial.candidate.name
         name = f"{name} ({AS_STATED})" if found.is_stated(trial) and name != AS_STATED else name
-        rows.append([name, _share(trial.outcome), _spikes(trial.outcome)])
+        beside = ", ".join(differing) or "-"
+        rows.append([name, _share(trial.outcome), _spikes(trial.outcome), beside])
     problems = [
         textwrap.fill(
             f"{trial.candidate.name}: {trial.problem}", width, subsequent_indent="  ", break_on_hyphens=False
@@ -251,7 +260,7 @@ def _trial_table(found: Inspection, width: int) -> str:
         for trial in found.trials
         if trial.problem is not None
     ]
-    return "\n\n".join([_grid(rows, width, left=("semantics",)), *problems])
+    return "\n\n".join([_grid(rows, width, left=("semantics", _BESIDE_NIR)), *problems])
 
 
 def _trial_dict(trial: Trial, *, is_stated: bool) -> dict[str, Any]:
@@ -270,7 +279,7 @@ def _grid(rows: Sequence[Sequence[str]], width: int, *, left: Sequence[str]) -> 
     """Rows under a head, numbers to the right, then notes; a last column that is too wide is wrapped."""
     head = rows[0]
     widths = [max(len(row[k]) for row in rows) for k in range(len(head))]
-    if head[-1] == "from":
+    if head[-1] in ("from", _BESIDE_NIR):
         before = sum(widths[:-1]) + 2 * (len(head) - 1)
         widths[-1] = max(_NARROWEST, min(widths[-1], width - before))
     lines = []
