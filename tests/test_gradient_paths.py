@@ -5,6 +5,7 @@ import copy
 import dataclasses
 import math
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from art_spiking.building import Conv, Dense, Flat, Neurons, SumPool
+from art_spiking.datasets import load_data
 from art_spiking.errors import InvalidInput, UnknownName
 from art_spiking.estimators import SpikingClassifier
 from art_spiking.frameworks import FrameworkNetwork
@@ -149,6 +151,20 @@ class TestEveryPath:
         view = network_of().with_surrogate(path)
         for shape in ((2, 0, *SHAPE), (0, 3, *SHAPE)):
             assert view(torch.zeros(shape).requires_grad_()).shape[:2] == shape[:2]
+
+
+@pytest.mark.data
+def test_spikes_of_a_community_model_stay_as_they_are(shared_data: Path):
+    """In float32, on recordings, whichever way the layers are run."""
+    network = SpikingNetwork.from_nir(shared_data / "nir" / "cnn_sinabs.nir", semantics=SEMANTICS["subtract"])
+    data = load_data("nmnist", "test", steps=31, dt_us=10_000, data_dir=shared_data / "nmnist-1100", limit=3)
+    x = torch.from_numpy(data.x)
+    expected = network(x)
+    assert expected.sum() > 0
+    for path in EXAMPLES:
+        view = network.with_surrogate(path)
+        assert torch.equal(view(x.clone().requires_grad_()), expected), path
+        assert gradient_of(view, x[:1]).abs().sum() > 0, path
 
 
 def test_every_path_has_an_example():
