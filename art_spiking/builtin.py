@@ -146,6 +146,16 @@ def art_spiking_register_suites(register: Register) -> None:
         "Events move in time alone: largest shifts in ms, and numbers of moves.",
     )
     register(
+        "universal-v1",
+        "art_spiking.suites:universal-v1.toml",
+        "One mask of insertions for all samples: four budgets, any time, near any place, behind filters.",
+    )
+    register(
+        "patch-v1",
+        "art_spiking.suites:patch-v1.toml",
+        "A patch at any place, at a chosen one, towards a class, and as an object that moves or flickers.",
+    )
+    register(
         "blackbox-v1",
         "art_spiking.suites:blackbox-v1.toml",
         "A search that sees logits alone, within 100 and 1,000 queries.",

@@ -6,7 +6,7 @@ import inspect
 import pytest
 
 from art_spiking.errors import InvalidInput, PluginError, UnknownName
-from art_spiking.evaluate.threats import build_threat
+from art_spiking.evaluate.threats import build_threat, kinds_in
 from art_spiking.registry import Catalogue, catalogue
 from art_spiking.suites import Case, Suite, digest_of, load_suite, parse_suite, read_suite
 
@@ -29,6 +29,8 @@ FROZEN = {
     "events-v1": (1, "sha256:30499ee1418b79a952ca41399fa74c0d3476198aca07def25d985cec25144e7d"),
     "timing-v1": (1, "sha256:1690189061c9af0c574da258f9a5d6cc393c4940f8c59c0e84c111381a9aaab4"),
     "blackbox-v1": (1, "sha256:b536f93c7333da5871cac9b4f89aab218af795a5174e1e763d93dbf30f4e839a"),
+    "universal-v1": (1, "sha256:ecc907ffa64ce59d453dc84ac2972d69c945b44e319503254030fd01db96be95"),
+    "patch-v1": (1, "sha256:eecef2441d0fe13091e4e070b20042598f4617967e818826784ff8ad6a31300f"),
 }
 """Version and digest: a change of any number is a new version; raise it, and state the new digest here."""
 
@@ -51,7 +53,7 @@ def test_a_suite_names_only_what_is_registered(name):
     for case in load_suite(name).cases:
         assert case.attack in attacks
         assert case.control.attack in attacks
-        assert case.threat["kind"] in threats
+        assert set(kinds_in(case.threat)) <= set(threats)
         assert build_threat(case.threat, threats, dt_us=10_000).kind == case.threat["kind"]
 
 
@@ -87,6 +89,29 @@ def test_events_v1_holds_the_published_budgets():
     assert budgets == [(5, True), (10, True), (25, True), (50, True), (100, True), (50, False)]
     assert all(case.attack == "auto-spike" and case.threat["insert"] for case in cases)
     assert load_suite("events-v1").test == 100
+
+
+def test_universal_v1_holds_the_published_budgets_and_every_form():
+    suite = load_suite("universal-v1")
+    assert [case.threat["max_edits"] for case in suite.cases[:4]] == [100, 250, 500, 1000]
+    assert {case.attack for case in suite.cases} == {
+        "universal-perturbation",
+        "robust-universal",
+        "heatmap-universal",
+        "iterative-universal",
+    }
+    assert all(case.threat["delete"] is False for case in suite.cases)
+    # A mask that is shifted stands beside a random one that is shifted as far.
+    shifts = [(case.parameters["max_shift"], case.control.parameters["max_shift"]) for case in suite.cases]
+    assert set(shifts) == {(0, 0), (10, 10)}
+
+
+def test_patch_v1_holds_the_published_areas_and_objects():
+    suite = load_suite("patch-v1")
+    assert [case.threat["area"] for case in suite.cases[:3]] == [0.025, 0.05, 0.08]
+    kinds = {kind for case in suite.cases for kind in kinds_in(case.threat)}
+    assert kinds == {"patch-region", "object-region", "pixel-rate"}
+    assert [case.target for case in suite.cases if case.target is not None] == [8]
 
 
 def test_a_suite_is_read_with_its_defaults():
