@@ -190,7 +190,7 @@ class SpikingNetwork(nn.Module):
         parts = []
         layers = self._layers()
         for part in self._parts(x):
-            for name, _, potential in walk(self._schedule, layers, part, membrane_of=last[0]):
+            for name, _, potential in walk(self._schedule, layers, part, membrane_of=last[0], only=()):
                 if name == last[0]:
                     parts.append(cast(Tensor, potential))
                     break
@@ -352,7 +352,7 @@ class SpikingNetwork(nn.Module):
 
     def _output(self, x: Tensor) -> Tensor:
         last = x
-        for _, output, _ in walk(self._schedule, self._layers(), x):
+        for _, output, _ in walk(self._schedule, self._layers(), x, only=()):
             last = output
         return last
 

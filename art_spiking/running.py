@@ -14,6 +14,7 @@ from art_spiking.graphs import GraphSpec, Group
 from art_spiking.layers import DelayLayer, FrameLayer, NeuronLayer
 from art_spiking.node_types import Shape
 from art_spiking.recurrence import AnyLayer, scan_group
+from art_spiking.spiking_blocks import Block, blocks_of, fitting, run_block
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Schedule:
         entering: The nodes of other groups that feed each node, in the order in which they are added up.
         inside: The nodes of its own group that feed each node, added up after those.
         shapes: What each node puts out in one time step.
+        blocks: Nodes that may be run as one, by the name of the first.
     """
 
     start: str
@@ -35,6 +37,7 @@ class Schedule:
     entering: dict[str, tuple[str, ...]]
     inside: dict[str, tuple[str, ...]]
     shapes: dict[str, Shape]
+    blocks: dict[str, Block]
 
     @classmethod
     def of(cls, graph: GraphSpec) -> Schedule:
@@ -46,7 +49,8 @@ class Schedule:
         for a, b in sorted(graph.edges):
             side = inside if home[a] == home[b] else entering
             side[b] = (*side[b], a)
-        return cls(first.nodes[0], last.nodes[0], tuple(groups), entering, inside, dict(graph.shapes()))
+        shapes = dict(graph.shapes())
+        return cls(first.nodes[0], last.nodes[0], tuple(groups), entering, inside, shapes, blocks_of(graph))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -69,7 +73,12 @@ class Schedule:
 
 
 def walk(
-    schedule: Schedule, layers: Mapping[str, AnyLayer], x: Tensor, *, membrane_of: str | None = None
+    schedule: Schedule,
+    layers: Mapping[str, AnyLayer],
+    x: Tensor,
+    *,
+    membrane_of: str | None = None,
+    only: Collection[str] | None = None,
 ) -> Iterator[tuple[str, Tensor, Tensor | None]]:
     """Runs the layers one after the other; an output is let go of when its last reader has run.
 
@@ -78,18 +87,48 @@ def walk(
         layers: Layer by node name.
         x: Input (N, T, *F).
         membrane_of: A neuron layer whose potentials are wanted.
+        only: Neuron layers whose outputs are wanted, by default all.
 
     Yields:
         Name, output (N, T, *F) and, for one layer, the potential (N, T, *F). Of a recurrent group come the
-        neurons and what is read outside of it. The Output comes last.
+        neurons and what is read outside of it, and of layers that are run as one what leaves the last. The
+        Output comes last.
     """
     batch = x.shape[:2]
     held = _Held(schedule, x.flatten(0, 1))
     del x
+    done: set[str] = set()
     for group in schedule.groups:
+        if done.issuperset(group.nodes):
+            continue
+        block = _block(schedule, group, layers, held, batch, membrane_of, only)
+        if block is not None:
+            done.update(block.names)
+            output = run_block(block, layers, _in_time(held.take(block.convolution), batch))
+            held.put(block.end, output.flatten(0, 1))
+            yield block.end, output, None
+            continue
         run = _stepped if group.is_recurrent else _alone
         yield from run(schedule, group, layers, held, batch, membrane_of)
     yield schedule.end, _in_time(held.take(schedule.end), batch), None
+
+
+def _block(
+    schedule: Schedule,
+    group: Group,
+    layers: Mapping[str, AnyLayer],
+    held: _Held,
+    batch: Sequence[int],
+    membrane_of: str | None,
+    only: Collection[str] | None,
+) -> Block | None:
+    """The block to be run that starts with a group, if there is one."""
+    block = schedule.blocks.get(group.nodes[0])
+    if block is None or membrane_of == block.neurons:
+        return None
+    if only is None or block.neurons in only:
+        block = Block(block.convolution, block.neurons)
+    return fitting(block, layers, _in_time(held.peek(block.convolution), batch))
 
 
 def _alone(
@@ -134,9 +173,6 @@ class _Held:
     """The outputs (N*T, *F) that some group is yet to read."""
 
     def __init__(self, schedule: Schedule, frames: Tensor) -> None:
-        if frames.dim() == 4:
-            # Convolutions are faster so, and every layer keeps it.
-            frames = frames.contiguous(memory_format=torch.channels_last)
         self.entering = schedule.entering
         self.readers = Counter(source for sources in schedule.entering.values() for source in sources)
         self.frames = {schedule.start: frames}
@@ -153,6 +189,10 @@ class _Held:
             total = total + self._taken(other)
         return total
 
+    def peek(self, name: str) -> Tensor:
+        """What enters a node first, which tells shape and, about, density."""
+        return self.frames[self.entering[name][0]]
+
     def _taken(self, name: str) -> Tensor:
         self.readers[name] -= 1
         return self.frames[name] if self.readers[name] else self.frames.pop(name)
@@ -163,6 +203,9 @@ def _run(
 ) -> tuple[Tensor, Tensor | None]:
     """Output (N*T, *F) of a layer, and its potential (N, T, *F) if asked."""
     if isinstance(layer, FrameLayer):
+        if frames.dim() == 4:
+            # Convolutions are faster so, and every layer keeps it.
+            frames = frames.contiguous(memory_format=torch.channels_last)
         return layer(frames), None
     if isinstance(layer, DelayLayer):
         return layer(_in_time(frames, batch)).flatten(0, 1), None

@@ -67,7 +67,7 @@ class _Conv2d(torch.autograd.Function):
         (by_y,) = gradients
         by_x = by_weight = by_bias = None
         if ctx.needs_input_grad[0]:
-            by_x = _input_gradient(by_y, weight, ctx.shape, ctx.stride, ctx.padding)
+            by_x = input_gradient(by_y, weight, ctx.shape, ctx.stride, ctx.padding)
         if ctx.needs_input_grad[1]:
             _, by_weight, _ = torch.ops.aten.convolution_backward(
                 by_y, x, weight, None, ctx.stride, ctx.padding, (1, 1), False, (0, 0), 1, (False, True, False)
@@ -77,7 +77,7 @@ class _Conv2d(torch.autograd.Function):
         return by_x, by_weight, by_bias, None, None
 
 
-def _input_gradient(by_y: Tensor, weight: Tensor, shape: torch.Size, stride: Pair, padding: Pair) -> Tensor:
+def input_gradient(by_y: Tensor, weight: Tensor, shape: torch.Size, stride: Pair, padding: Pair) -> Tensor:
     r"""dL/dx (M, C, H, W) from dL/dy.
 
     In one axis, with x padded by p: y[o] = sum_k w[k] x[s o + k - p]. With k = r + s m, 0 <= r < s, hence

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from art_spiking.kernels import loops
+from art_spiking.kernels.events import Window
 from art_spiking.kernels.layout import RESETS, in_features_order, memory_order
 from art_spiking.kernels.threads import run_shares
 from art_spiking.neurons import Coefficients, NeuronSemantics, reset_kind
@@ -22,14 +23,22 @@ Array = NDArray[Any]
 
 # Elements that one thread should have to do at least: below, waking another costs more than it saves.
 _WORTH_A_THREAD = 1 << 17
+# Tiles that a thread should have, so that all are done at about the same time.
+_TILES_A_THREAD = 4
 
 
-class _Plan(NamedTuple):
-    """What a compiled loop needs beside the arrays of a call."""
+_NO_WINDOW = Window(1, (1, 1), (1, 1), (1, 1), (0, 0), 1, (1, 1), True)
+
+
+class Plan(NamedTuple):
+    """What a compiled loop needs beside the arrays of a call; see `loops.forward`."""
 
     parameters: tuple[Array, ...]
     numbers: Array
     flags: tuple[int, ...]
+    weights: Array
+    window: Window = _NO_WINDOW
+    pool: tuple[int, int] = (1, 1)
 
 
 def fused_scan(
@@ -51,7 +60,7 @@ def fused_scan(
     axes = memory_order(current)
     ordered = current.permute(0, 1, *axes) if axes else current
     rows = ordered.flatten(2)
-    plan = _plan(c, semantics, surrogate, axes, current.shape[2:])
+    plan = make_plan(c, semantics, surrogate, axes, current.shape[2:])
     output, potential = _FusedScan.apply(  # type: ignore[no-untyped-call]
         rows, plan, c.fires, membrane and c.fires
     )
@@ -61,13 +70,14 @@ def fused_scan(
     return first, in_features_order(potential.view(ordered.shape), axes) if c.fires else first
 
 
-def _plan(
+def make_plan(
     c: Coefficients,
     semantics: NeuronSemantics,
     surrogate: Surrogate,
     axes: tuple[int, ...],
     features: torch.Size,
-) -> _Plan:
+) -> Plan:
+    """What the loops need of a layer whose features (*F) lie in memory in the order of `axes`."""
     tensors = c.tensors()
     dtype = c.decay.dtype
     kind = np.float32 if dtype == torch.float32 else np.float64
@@ -87,6 +97,7 @@ def _plan(
     least = np.nextafter(threshold, np.array(np.inf, kind)) if strict else threshold
     names = ("decay", "gain", "offset", "v_reset", "synapse_decay", "synapse_gain")
     parameters = (*(flat(name) for name in names), threshold, least)
+    alike = all(parameter.size == 1 for parameter in parameters)
     clamped = semantics.v_min is not None and c.fires and not c.stateless
     low = semantics.v_min if clamped else -np.inf
     numbers = np.array([low, *surrogate.kernel_constants], kind)
@@ -97,21 +108,23 @@ def _plan(
         RESETS.index(reset_kind(semantics, c)),
         surrogate.through_reset,
         surrogate.kernel_code or 0,
+        alike,
     )
-    return _Plan(parameters, numbers, tuple(int(flag) for flag in flags))
+    no_bias, no_weights = np.zeros(1, kind), np.zeros(0, kind)
+    return Plan((*parameters, no_bias), numbers, tuple(int(flag) for flag in flags), weights=no_weights)
 
 
 class _FusedScan(torch.autograd.Function):
     """Output and, if asked, potential of a scan over rows (N, T, F)."""
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, plan: _Plan, fires: bool, membrane: bool) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, rows: Tensor, plan: Plan, fires: bool, membrane: bool) -> tuple[Tensor, Tensor]:
         rows = rows.contiguous()
         output = torch.empty_like(rows)
         potential = torch.empty_like(rows) if membrane else rows.new_empty((0, 0, 0))
         # A neuron that never fires puts out its potential.
         spikes, potentials = (output, potential) if fires else (rows.new_empty((0, 0, 0)), output)
-        _run(loops.forward, rows, plan, (spikes.numpy(), potentials.numpy()))
+        run_loop(loops.forward, rows, plan, (spikes.numpy(), potentials.numpy()))
         ctx.save_for_backward(rows)
         ctx.plan, ctx.fires, ctx.membrane = plan, fires, membrane
         ctx.set_materialize_grads(False)
@@ -133,22 +146,45 @@ class _FusedScan(torch.autograd.Function):
             return nothing if gradient is None else gradient.detach().contiguous().numpy()
 
         result = torch.empty_like(rows)
-        _run(loops.backward, rows, ctx.plan, (array(by_spikes), array(by_potential), result.numpy()))
+        run_loop(loops.backward, rows, ctx.plan, (array(by_spikes), array(by_potential), result.numpy()))
         return result, None, None, None
 
 
-def _run(loop: Callable[..., None], rows: Tensor, plan: _Plan, arrays: tuple[Array, ...]) -> None:
+def run_loop(loop: Callable[..., None], rows: Tensor, plan: Plan, arrays: tuple[Array, ...]) -> None:
     """Calls a compiled loop on shares of the tiles (sample x block of features), one share per thread."""
-    if rows.numel() == 0:
-        return
     samples, steps, features = rows.shape
-    width = loops.tile_width(steps, features, rows.element_size())
+    width = 0
+    threads = torch.get_num_threads()
+    if plan.weights.size:
+        window = plan.window
+        features = window.out_channels * window.out_sides[0] * window.out_sides[1]
+        line = window.out_channels * window.out_sides[1] * plan.pool[0]
+        width = loops.tile_width(steps, features, rows.element_size(), line)
+        while samples * -(-features // width) < _TILES_A_THREAD * threads and width > line:
+            width = -(-width // line // 2) * line
+    else:
+        width = loops.tile_width(steps, features, rows.element_size())
+    if samples * steps * features == 0:
+        return
     tiles = samples * -(-features // width)
-    threads = torch.get_num_threads() if rows.numel() >= 2 * _WORTH_A_THREAD else 1
+    if samples * steps * features < 2 * _WORTH_A_THREAD:
+        threads = 1
     source = rows.detach().numpy()
+    lanes = plan.window.lanes
 
     def share(k: int) -> None:
         span = (tiles * k // threads, tiles * (k + 1) // threads, width)
-        loop(source, *arrays, plan.parameters, plan.numbers, plan.flags, span)
+        loop(
+            source,
+            *arrays,
+            plan.parameters,
+            plan.numbers,
+            plan.flags,
+            plan.window,
+            plan.weights,
+            lanes,
+            plan.pool,
+            span,
+        )
 
     run_shares(share, threads)

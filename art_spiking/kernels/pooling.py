@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: MIT
+"""Sum pooling of a block of neurons in compiled loops, channels last, over windows that tile it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from art_spiking.kernels.events import Window
+from art_spiking.kernels.rows import row_loop
+from art_spiking.kernels.vectors import LANES, add, load, spread, store
+
+Array = NDArray[Any]
+
+
+@row_loop
+def write_pooled(
+    fired: Array, first: int, n: int, window: Window, pool: tuple[int, int], pooled: Array
+) -> None:
+    """Writes the sums over the windows of n features from `first` to their places in a pooled frame."""
+    channels, line = window.out_channels, window.out_channels * window.out_sides[1]
+    whole = channels // LANES * LANES
+    out = first // line // pool[0] * (line // pool[1])
+    for corner_row in range(0, n, pool[0] * line):
+        for corner in range(corner_row, corner_row + line, pool[1] * channels):
+            for c in range(0, whole, LANES):
+                total = spread(pooled.dtype.type(0))
+                for k in range(pool[0]):
+                    for j in range(pool[1]):
+                        total = add(total, load(fired, corner + k * line + j * channels + c))
+                store(pooled, out + c, total)
+            for c in range(whole, channels):
+                rest = pooled.dtype.type(0)
+                for k in range(pool[0]):
+                    for j in range(pool[1]):
+                        rest += fired[corner + k * line + j * channels + c]
+                pooled[out + c] = rest
+            out += channels
+
+
+@row_loop
+def spread_pooled(
+    pooled: Array, first: int, n: int, window: Window, pool: tuple[int, int], row: Array
+) -> None:
+    """Writes to n features from `first` what a pooled frame has for their windows."""
+    channels, line = window.out_channels, window.out_channels * window.out_sides[1]
+    whole = channels // LANES * LANES
+    source = first // line // pool[0] * (line // pool[1])
+    for corner_row in range(0, n, pool[0] * line):
+        for corner in range(corner_row, corner_row + line, pool[1] * channels):
+            for k in range(pool[0]):
+                for j in range(pool[1]):
+                    at = corner + k * line + j * channels
+                    for c in range(0, whole, LANES):
+                        store(row, at + c, load(pooled, source + c))
+                    for c in range(whole, channels):
+                        row[at + c] = pooled[source + c]
+            source += channels

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: MIT
+"""Convolution, neurons and sum pooling as one torch operation on the CPU, for inputs that are sparse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from art_spiking.kernels import loops
+from art_spiking.kernels.events import Window, packed
+from art_spiking.kernels.frames import input_gradient
+from art_spiking.kernels.fused import Plan, make_plan, run_loop
+from art_spiking.neurons import Coefficients, NeuronSemantics
+from art_spiking.surrogates import Surrogate
+
+Pair = tuple[int, int]
+
+_CHANNELS_LAST = (3, 4, 2)
+
+
+def spiking_conv2d(
+    x: Tensor,
+    kernel: tuple[Tensor, Tensor | None, Pair, Pair],
+    c: Coefficients,
+    semantics: NeuronSemantics,
+    surrogate: Surrogate,
+    *,
+    pool: Pair = (1, 1),
+    silent: bool = False,
+) -> Tensor:
+    """`scan` of a convolution of x over all frames, its spikes summed over windows; see `kernels.scan`.
+
+    Args:
+        x: Input (N, T, C, H, W), float32 or float64 on the CPU.
+        kernel: Weight (O, C, K, L), bias (O,) or None, stride and padding, as `frames.conv2d` takes them.
+        c: The neurons' coefficients, of shape (O, H', W') or of one element; they fire.
+        semantics: What the neurons' parameters leave open.
+        surrogate: A derivative of the spike that the fused kernels have.
+        pool: Sides of windows that tile H' x W'.
+        silent: Whether a window without spikes has a gradient of zero, see `frames.sum_pool2d`.
+
+    Returns:
+        Spikes, or their sums, (N, T, O, H'', W''), channels-last.
+    """
+    weight, bias, stride, padding = kernel
+    result: Tensor = _SpikingConv2d.apply(  # type: ignore[no-untyped-call]
+        x, weight, bias, (stride, padding, pool, silent), (c, semantics, surrogate)
+    )
+    return result
+
+
+def _channels_last(x: Tensor) -> bool:
+    return x.permute(0, 1, *_CHANNELS_LAST).is_contiguous() and not x.is_contiguous()
+
+
+def _rows(x: Tensor, *, planar: bool) -> Tensor:
+    """(N, T, F) as a view, or a copy if it has another layout."""
+    ordered = x if planar else x.permute(0, 1, *_CHANNELS_LAST)
+    return ordered.contiguous().flatten(2)
+
+
+class _SpikingConv2d(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        sizes: tuple[Pair, Pair, Pair, bool],
+        neurons: tuple[Coefficients, NeuronSemantics, Surrogate],
+    ) -> Tensor:
+        stride, padding, pool, silent = sizes
+        plan = _plan(x, weight, bias, sizes, neurons)
+        rows = _rows(x, planar=plan.window.planar)
+        channels, (height, width) = weight.shape[0], plan.window.out_sides
+        shape = (*x.shape[:2], height // pool[0], width // pool[1], channels)
+        output = torch.empty(shape, dtype=x.dtype)
+        nothing = np.zeros((0, 0, 0), output.numpy().dtype)
+        run_loop(loops.forward, rows, plan, (output.flatten(2).numpy(), nothing))
+        output = output.permute(0, 1, 4, 2, 3)
+        ctx.save_for_backward(x, weight, output if silent else None)
+        ctx.plan, ctx.stride, ctx.padding = plan, stride, padding
+        return output
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, output = ctx.saved_tensors
+        (by_output,) = gradients
+        if output is not None:
+            by_output = by_output.masked_fill(output == 0, 0)
+        plan: Plan = ctx.plan
+        rows = _rows(x, planar=plan.window.planar)
+        by_current = torch.empty((*x.shape[:2], *plan.window.out_sides, weight.shape[0]), dtype=x.dtype)
+        nothing = np.zeros((0, 0, 0), by_current.numpy().dtype)
+        arrays = (_rows(by_output, planar=False).numpy(), nothing, by_current.flatten(2).numpy())
+        run_loop(loops.backward, rows, plan, arrays)
+        by_current = by_current.flatten(0, 1).permute(0, 3, 1, 2)
+        frames = x.flatten(0, 1)
+        by_x = by_weight = by_bias = None
+        if ctx.needs_input_grad[0]:
+            by_x = input_gradient(by_current, weight, frames.shape, ctx.stride, ctx.padding)
+            by_x = by_x.reshape(x.shape)
+        if ctx.needs_input_grad[1]:
+            _, by_weight, _ = torch.ops.aten.convolution_backward(
+                by_current, frames, weight, None, ctx.stride, ctx.padding, (1, 1), False, (0, 0), 1,
+                (False, True, False),
+            )  # fmt: skip
+        if ctx.needs_input_grad[2]:
+            by_bias = by_current.sum((0, 2, 3))
+        return by_x, by_weight, by_bias, None, None
+
+
+def _plan(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    sizes: tuple[Pair, Pair, Pair, bool],
+    neurons: tuple[Coefficients, NeuronSemantics, Surrogate],
+) -> Plan:
+    stride, padding, pool, _ = sizes
+    outputs, channels, *kernel = weight.shape
+    sides = x.shape[3:]
+    height, width = (
+        (side + 2 * p - k) // s + 1 for side, p, k, s in zip(sides, padding, kernel, stride, strict=True)
+    )
+    window = Window(
+        channels,
+        (sides[0], sides[1]),
+        (kernel[0], kernel[1]),
+        stride,
+        padding,
+        outputs,
+        (height, width),
+        not _channels_last(x),
+    )
+    plan = make_plan(*neurons, _CHANNELS_LAST, torch.Size((outputs, height, width)))
+    parameters = plan.parameters
+    if bias is not None:
+        parameters = (*parameters[:-1], np.tile(bias.detach().numpy(), height * width))
+    weights = packed(weight.detach().numpy(), window.lanes)
+    return plan._replace(parameters=parameters, window=window, weights=weights, pool=pool)

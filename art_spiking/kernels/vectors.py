@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: MIT
+"""Vectors of 16 numbers for compiled loops: what numba's own loops leave to chance, stated.
+
+A compiled function that holds such vectors in local variables keeps them in registers. LLVM splits them where
+a processor's registers are shorter. None of these checks bounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, models, register_model
+from numba.np.arrayobj import make_array
+
+LANES = 16
+
+
+class VectorType(types.Type):
+    """numba's type of a vector of `LANES` numbers."""
+
+    def __init__(self, dtype: Any) -> None:
+        """A vector of a number type of numba."""
+        self.dtype = dtype
+        super().__init__(name=f"Vector({dtype}, {LANES})")
+
+
+@register_model(VectorType)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, dmm: Any, fe_type: VectorType) -> None:
+        super().__init__(dmm, fe_type, ir.VectorType(dmm.lookup(fe_type.dtype).get_value_type(), LANES))
+
+
+def _place(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> tuple[Any, int]:
+    """Address of `LANES` elements of a contiguous array as a vector's, and their alignment."""
+    start = builder.gep(make_array(kind)(context, builder, array).data, [index])
+    element = context.get_data_type(kind.dtype)
+    return builder.bitcast(start, ir.VectorType(element, LANES).as_pointer()), context.get_abi_sizeof(element)
+
+
+@intrinsic
+def load(typing: Any, array: Any, index: Any) -> tuple[Any, Callable[..., Any]]:
+    """The vector array[index : index + LANES] of a contiguous array of one axis."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place, alignment = _place(context, builder, signature.args[0], *arguments)
+        return builder.load(place, align=alignment)
+
+    return VectorType(array.dtype)(array, types.intp), generate
+
+
+@intrinsic
+def store(typing: Any, array: Any, index: Any, vector: Any) -> tuple[Any, Callable[..., Any]]:
+    """Writes a vector to array[index : index + LANES]."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place, alignment = _place(context, builder, signature.args[0], *arguments[:2])
+        builder.store(arguments[2], place, align=alignment)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, vector), generate
+
+
+@intrinsic
+def spread(typing: Any, number: Any) -> tuple[Any, Callable[..., Any]]:
+    """A vector whose elements are all one number."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _spread(context, builder, signature.args[0], arguments[0])
+
+    return VectorType(number)(number), generate
+
+
+def _spread(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+    nothing = ir.Constant(ir.VectorType(context.get_value_type(kind), LANES), ir.Undefined)
+    first = builder.insert_element(nothing, value, ir.Constant(ir.IntType(32), 0))
+    everywhere = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+    return builder.shuffle_vector(first, nothing, everywhere)
+
+
+@intrinsic
+def add(typing: Any, a: Any, b: Any) -> tuple[Any, Callable[..., Any]]:
+    """A + b."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fadd(*arguments)
+
+    return a(a, b), generate
+
+
+@intrinsic
+def multiply_add(typing: Any, a: Any, b: Any, c: Any) -> tuple[Any, Callable[..., Any]]:
+    """A * b + c, rounded once."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vector = arguments[2].type
+        name = f"llvm.fma.v{LANES}f{8 * context.get_abi_sizeof(vector.element)}"
+        return builder.call(
+            cgutils.get_or_insert_function(builder.module, ir.FunctionType(vector, [vector] * 3), name),
+            arguments,
+        )
+
+    return c(a, b, c), generate
+
+
+@intrinsic
+def nonzero(typing: Any, array: Any, index: Any) -> tuple[Any, Callable[..., Any]]:
+    """Which of array[index : index + LANES] differ from zero, as bits from the lowest; NaN does."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place, alignment = _place(context, builder, signature.args[0], *arguments)
+        vector = builder.load(place, align=alignment)
+        zero = ir.Constant(vector.type, None)
+        is_float = isinstance(signature.args[0].dtype, types.Float)
+        differs = (builder.fcmp_unordered if is_float else builder.icmp_unsigned)("!=", vector, zero)
+        return builder.zext(builder.bitcast(differs, ir.IntType(LANES)), ir.IntType(64))
+
+    return types.int64(array, types.intp), generate
+
+
+@intrinsic
+def lowest_bit(typing: Any, bits: Any) -> tuple[Any, Callable[..., Any]]:
+    """The place of the lowest bit that is set; there must be one."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], cgutils.true_bit)
+
+    return types.int64(types.int64), generate
