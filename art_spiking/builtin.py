@@ -40,6 +40,31 @@ def art_spiking_register_attacks(register: Register) -> None:
         "A small region of events, fitted on a craft split, for every sample.",
     )
     register(
+        "spike-fool",
+        "art_spiking.attacks:SpikeFool",
+        "Flips along the normal of the decision boundary, largest slope first (SparseFool on spikes).",
+    )
+    register(
+        "sparse-dynamic",
+        "art_spiking.attacks:SparseDynamicAttack",
+        "Flips that gradients propose and single trials confirm (SDA).",
+    )
+    register(
+        "ternary-gradient",
+        "art_spiking.attacks:TernaryGradientAttack",
+        "Flips drawn with the gradient as their probability (G2S and RSF).",
+    )
+    register(
+        "gumbel-events",
+        "art_spiking.attacks:GumbelEventAttack",
+        "Edits drawn from learnt odds, over own events and those of other samples.",
+    )
+    register(
+        "minimal-edits",
+        "art_spiking.attacks:MinimalEdits",
+        "The fewest edits that another attack comes to, by bisection and by undoing what is not needed.",
+    )
+    register(
         "random-events",
         "art_spiking.attacks:RandomEvents",
         "Control: random edits of each sample, at equal budget.",

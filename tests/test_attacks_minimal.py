@@ -33,7 +33,9 @@ def spent(x_adv, x=X):
     return np.abs(x_adv - x).reshape(len(x), -1).sum(1)
 
 
-@pytest.mark.parametrize("attack", ["event-gradient", EventGradientAttack, SpikeFool, SparseDynamicAttack])
+@pytest.mark.parametrize(
+    "attack", ["event-gradient", "spike-fool", EventGradientAttack, SpikeFool, SparseDynamicAttack]
+)
 def test_the_smallest_number_is_found_where_it_is_known(attack):
     model = samples.weak(CELLS, BAR)
     minimal = MinimalEdits(model, EventEdits(200), attack=attack, probes=0)

@@ -60,7 +60,11 @@ DEFENCES = {
 }
 
 
-SHORTER = {"event-square": {"queries": 20}, "spike-retiming": {"steps": 5}}
+SHORTER = {
+    "event-square": {"queries": 20},
+    "minimal-edits": {"parameters": {"steps": 4}},
+    "spike-retiming": {"steps": 5},
+}
 
 
 @pytest.mark.parametrize("name", ATTACKS)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -42,6 +43,7 @@ class MinimalEdits(EventAttack):
     what the attack serves of EventEdits, PixelRate and PatchRegion.
 
     Attributes:
+        inner: the attack.
         edits: float64 (N,), the edits of each sample in the last `generate`: 0 where it was misclassified
             before, NaN where the attack failed within the budget; None before.
     """
@@ -93,10 +95,10 @@ class MinimalEdits(EventAttack):
             return
         if self.probes is not None:
             check_whole("probes", self.probes, least=0)
-        self._built(self.threat)
+        self.inner = self._built()
 
-    def _built(self, threat: EventThreat) -> EventAttack:
-        """The attack under a threat model.
+    def _built(self) -> EventAttack:
+        """The attack.
 
         Raises:
             InvalidInput: it does not fit.
@@ -124,22 +126,19 @@ class MinimalEdits(EventAttack):
         if self.targeted:
             given["targeted"] = True
         built: EventAttack = build(
-            self.estimator, threat, **given, seed=self.seed, batch_size=self.batch_size
+            self.estimator, self.threat, **given, seed=self.seed, batch_size=self.batch_size
         )
         return built
 
-    def _probes(self) -> int:
-        if self.probes is not None:
-            return self.probes
-        return 0 if hasattr(self._built(self.threat), "fewest") else _PROBES
+    @property
+    def surrogate(self) -> Any:
+        """The attack's; None where it has none."""
+        return getattr(self.inner, "surrogate", None)
 
     def tune(self, x: Array, y: Array) -> None:
         """See `EventAttack.tune`: what the attack has to choose."""
-        built = self._built(self.threat)
-        built.tune(x, y)
-        if built.chosen:
-            self.parameters = {**(self.parameters or {}), "surrogate": built.surrogate}
-            self.chosen = built.chosen
+        self.inner.tune(x, y)
+        self.chosen = self.inner.chosen
 
     def run(self, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         """See `EventAttack.run`; MinimalEdits hands whole sets to its attack instead."""
@@ -155,7 +154,8 @@ class MinimalEdits(EventAttack):
         open_ = torch.nonzero(~start)[:, 0]
         self._attempt(self.threat, open_, clean, labels, result=result, found=found)
         fooled = found <= budgets_of(self.threat, clean)
-        for _ in range(self._probes()):
+        probes = 0 if hasattr(self.inner, "fewest") else _PROBES
+        for _ in range(probes if self.probes is None else self.probes):
             budgets = _rungs(failed, found)
             tried = fooled & ~start & (budgets > failed) & (budgets < found)
             for budget in sorted(set(budgets[tried].tolist())):
@@ -182,7 +182,9 @@ class MinimalEdits(EventAttack):
         if not len(rows):
             return
         x, y = clean[rows], labels[rows]
-        x_adv = torch.from_numpy(self._built(threat).generate(x.cpu().numpy(), y.cpu().numpy())).to(clean)
+        attack = copy.copy(self.inner)
+        attack.set_params(threat=threat)
+        x_adv = torch.from_numpy(attack.generate(x.cpu().numpy(), y.cpu().numpy())).to(clean)
 
         def probe(edited: Tensor, samples: Tensor) -> Tensor:
             return won(self, edited, y[samples])

@@ -18,6 +18,7 @@ from art_spiking.threats import EventThreat
 
 _OVERSHOOT = 0.02
 _LEAST_STEP = 0.15
+_PATIENCE, _FARTHER = 5, 2.0
 
 
 class SpikeFool(EditAttack):
@@ -28,7 +29,8 @@ class SpikeFool(EditAttack):
     times as far, and flips the cells of largest slope, one after the other, until the plane through that
     point is crossed; flips of earlier rounds may be taken back. Then the flipped sample is tried. What
     differs: the walk follows one objective over all rivals of the class, where SPAA takes a gradient for each
-    rival; every flip obeys the threat model; and flips that are not needed are undone in the end.
+    rival; after every five rounds in vain `reach` doubles; every flip obeys the threat model; and flips that
+    are not needed are undone in the end.
 
     White box: needs gradients. Budget in events. Serves EventEdits, PixelRate and PatchRegion, and several
     joined by &.
@@ -42,7 +44,7 @@ class SpikeFool(EditAttack):
         threat: EventThreat,
         *,
         rounds: int = 20,
-        steps: int = 10,
+        steps: int = 5,
         reach: float = 1.0,
         objective: str = "soft-gap",
         surrogate: OneSurrogate | None = SAMPLE_SURROGATE,
@@ -58,7 +60,7 @@ class SpikeFool(EditAttack):
             threat: what may be changed.
             rounds: walks to the boundary, at most.
             steps: gradients of a walk, at most.
-            reach: how far beyond the boundary the plane lies, in walks; SPAA's lambda.
+            reach: how far the plane lies, in lengths of the walk to the boundary; SPAA's lambda.
             objective: "soft-gap", "gap" or "cross-entropy".
             surrogate: gradient path, its dict or its name, or "sweep"; None for the estimator's own.
             fewest: go on to fewer edits, rather than stop within the budget.
@@ -102,10 +104,10 @@ class SpikeFool(EditAttack):
         result, worth = space.clean.clone(), torch.zeros_like(space.clean)
         edits = torch.zeros_like(space.clean)
         open_ = torch.arange(len(y), device=y.device)
-        for _ in range(self.rounds):
+        for number in range(self.rounds):
             part = space.part(open_)
-            normal, target = self._boundary(part, edits[open_], y[open_])
-            flipped = _crossing(edits[open_], normal, target)
+            normal, rise = self._boundary(part, edits[open_], y[open_])
+            flipped = _crossing(edits[open_], normal, self.reach * _FARTHER ** (number // _PATIENCE) * rise)
             value = worth[open_] = torch.where(flipped > 0, worth[open_].maximum(normal), 0.0)
             kept = allowed_edits(part, flipped > 0, value)
             edits[open_] = kept.to(edits.dtype)
@@ -119,8 +121,8 @@ class SpikeFool(EditAttack):
         """Walks over soft edits to the boundary.
 
         Returns:
-            The slope of the objective along each edit there, scaled to unit length, (N, ...); and the rise
-            along it, (N,), at which the plane lies that is to be crossed.
+            The slope of the objective along each edit there, scaled to unit length, (N, ...); and how far
+            the walk came along it, (N,).
         """
         view, objective = self.view(), self.loss()
         soft, normal = edits.clone(), torch.zeros_like(edits)
@@ -143,8 +145,7 @@ class SpikeFool(EditAttack):
             walking = walking[(lead <= 0) & told]
             if not len(walking):
                 break
-        rise = (normal * (soft - edits)).flatten(1).sum(1)
-        return normal, self.reach * rise
+        return normal, (normal * (soft - edits)).flatten(1).sum(1)
 
 
 def _crossing(edits: Tensor, normal: Tensor, target: Tensor) -> Tensor:
