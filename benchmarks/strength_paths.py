@@ -16,7 +16,7 @@ from art.attacks.evasion import ProjectedGradientDescent
 
 from art_spiking.attacks import EventGradientAttack
 from art_spiking.attacks.choosing import CANDIDATES
-from art_spiking.gradient_paths import GradientPath, Hart, Mixture
+from art_spiking.gradient_paths import GradientPath, Hart, Mixture, path_text
 from art_spiking.surrogates import Atan
 from art_spiking.threats import EventEdits
 
@@ -42,7 +42,7 @@ def paths(setting: Setting) -> Iterator[dict[str, Any]]:
     """Success at 50 and 200 edits, and of PGD on whole frames in an L-inf ball, with each path."""
     x, y = setting.right()
     plain, masked = setting.model, setting.model.with_surrogate(MASKED)
-    named = [(brief(path), plain.with_surrogate(path)) for path in PATHS]
+    named = [(path_text(path.to_dict()), plain.with_surrogate(path)) for path in PATHS]
     for name, view in (("own surrogate, masked", masked), ("own surrogate", plain), *named):
         row: dict[str, Any] = {"attack": name, "samples": len(x)}
         for budget in (50, 200):
@@ -60,8 +60,8 @@ def paths(setting: Setting) -> Iterator[dict[str, Any]]:
             "attack": name,
             "samples": len(x),
             "50 edits": success(setting, attack.generate(x, y), y),
-            "chosen": brief(attack.surrogate),
-            "on craft": [f"{brief(row['path'])} {row['fooled']:.2f}" for row in attack.chosen["ranking"]],
+            "chosen": path_text(attack.surrogate.to_dict()),
+            "on craft": [f"{path_text(row['path'])} {row['fooled']:.2f}" for row in attack.chosen["ranking"]],
         }
 
 
@@ -75,16 +75,3 @@ def frames(view: SpikingClassifier) -> ProjectedGradientDescent:
 def success(setting: Setting, x_adv: np.ndarray, y: np.ndarray) -> float:
     """Share of the samples that the deployed model gets wrong."""
     return float((setting.model.predict(x_adv).argmax(1) != y).mean())
-
-
-def brief(path: Any) -> str:
-    """A path on one short line: its name and the fields that say most."""
-    stated = path.to_dict() if isinstance(path, GradientPath) else path
-    inner = stated.get("paths") or ([stated["path"]] if "path" in stated else [])
-    told = [
-        *(brief(one) for one in inner),
-        *(f"{value:g}" for key, value in stated.items() if isinstance(value, float) and key != "least"),
-        *(str(stated[key]) for key in ("over", "pooling") if key in stated),
-        *(["reset"] if stated.get("through_reset") else []),
-    ]
-    return f"{stated['name']}({', '.join(told)})" if told else str(stated["name"])

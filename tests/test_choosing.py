@@ -4,6 +4,7 @@
 import copy
 
 import attack_samples as samples
+import host_samples as host
 import numpy as np
 import pytest
 import spiking_stand_ins
@@ -12,8 +13,10 @@ import torch
 from art_spiking.attacks import EventGradientAttack, SpikeRetiming, SpikingUniversalPerturbation
 from art_spiking.attacks.base import attack_views, checked_surrogates
 from art_spiking.attacks.choosing import CANDIDATES, Choice, strongest
+from art_spiking.cli.output import table
 from art_spiking.errors import InvalidInput, UnknownName
 from art_spiking.estimators import OwnSurrogateWarning, SpikingClassifier
+from art_spiking.evaluate import evaluate
 from art_spiking.gradient_paths import PATHS, Hart, Mixture, RateGradient
 from art_spiking.surrogates import Atan, Gaussian, Triangle
 from art_spiking.threats import EventEdits, Retiming
@@ -186,6 +189,18 @@ class TestWhatAttacksTake:
         model = SpikingClassifier(spiking_stand_ins.spiking_network(), input_shape=spiking_stand_ins.SHAPE)
         paths = [view.surrogate for view in attack_views(model, ["rga", Atan(5.0)])]
         assert paths == [RateGradient(), Atan(5.0)]
+
+
+def test_the_table_says_what_was_chosen(planted, data):
+    choice = strongest(build_for(planted), *data, [GOOD, BEST]).to_dict()
+    (record,) = evaluate(
+        host.classifier(), host.splits(), host.suite(host.case("first-cells")), providers=host.providers()
+    )
+    chose = record.model_copy(update={"chosen": choice})
+    expected = "chose of 2 gradient paths, on 8 craft samples: gaussian(sigma=0.5), which fooled 1.00"
+    assert expected in table([chose], width=200)
+    for other in ({}, {"ranking": []}, {"ranking": [3], "samples": 1}, {"steps": 3}):
+        assert "chose" not in table([record.model_copy(update={"chosen": other})])
 
 
 def test_a_choice_can_be_copied(planted, data):

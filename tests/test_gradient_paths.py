@@ -33,6 +33,7 @@ from art_spiking.gradient_paths import (
     known,
     path_from_dict,
     path_named,
+    path_text,
     scan_by,
 )
 from art_spiking.graphs import GraphSpec, NodeSpec
@@ -638,6 +639,27 @@ def test_names_and_nested_names_are_read():
     for wrong in ({"name": "rgb"}, {}, {"name": "hart", "path": "rgb"}):
         with pytest.raises(UnknownName, match="rga"):
             path_from_dict(wrong)
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        (ThroughRate(), "bptr"),
+        (Atan(3.0, through_reset=True), "atan(through_reset=True, alpha=3)"),
+        (Hart(), "hart(path=triangle(width=1), share=0.5)"),
+        (
+            Mixture((RateGradient(), Atan()), over="steps"),
+            "mixture(paths=[rga(gamma=0.2), atan(alpha=2)], over=steps)",
+        ),
+    ],
+)
+def test_a_path_on_one_line(path: GradientPath, text: str):
+    assert path_text(path.to_dict()) == text
+
+
+def test_a_near_name_is_suggested():
+    with pytest.raises(UnknownName, match="did you mean pdsg"):
+        path_named("pdgs")
 
 
 def test_neurons_that_never_fire_keep_their_true_gradient():

@@ -119,6 +119,7 @@ def _closing(records: Sequence[Record], width: int) -> list[str]:
         if record.case.target is not None and record.status == "ok":
             reached = target_rate(record.labels, record.adversarial, record.case.target)
             lines.append(f"{record.case.name} reached class {record.case.target}: {_share_text(reached)}")
+    lines += [_wrapped(line, width, hang=5) for record in records for line in _chosen(record)]
     if scored < len(records):
         lines.append(f"{_count(len(records) - scored, 'case')} of {len(records)} gave no number")
     for flag, names in _flags(records):
@@ -129,6 +130,20 @@ def _closing(records: Sequence[Record], width: int) -> list[str]:
     if not any(record.flags for record in records):
         lines.append("no flags")
     return lines
+
+
+def _chosen(record: Record) -> list[str]:
+    """Which gradient path the attack chose on the craft split, if it did."""
+    from art_spiking.gradient_paths import path_text
+
+    stated: Any = record.chosen
+    try:
+        best, tried = stated["ranking"][0], _count(len(stated["ranking"]), "gradient path")
+        samples = _count(stated["samples"], "craft sample")
+        path, share = path_text(best["path"]), f"{best['fooled']:.2f}"
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        return []  # nothing, or a plugin's own form
+    return [f"{record.case.name} chose of {tried}, on {samples}: {path}, which fooled {share}"]
 
 
 def _flags(records: Sequence[Record]) -> list[tuple[Flag, list[str]]]:

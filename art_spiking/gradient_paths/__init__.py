@@ -5,7 +5,7 @@ from art_spiking.gradient_paths.adaptive import AdaptiveSharpness, AdaptiveSurro
 from art_spiking.gradient_paths.base import LayerPath, scan_by
 from art_spiking.gradient_paths.hybrid import Hart
 from art_spiking.gradient_paths.mixtures import Mixture, Pooled
-from art_spiking.gradient_paths.names import PATHS, path_from_dict, path_named
+from art_spiking.gradient_paths.names import PATHS, path_from_dict, path_named, path_text
 from art_spiking.gradient_paths.rate import RateGradient, RatePath, ThroughRate
 from art_spiking.surrogates import GradientPath
 
@@ -24,5 +24,6 @@ __all__ = [
     "ThroughRate",
     "path_from_dict",
     "path_named",
+    "path_text",
     "scan_by",
 ]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -55,7 +56,13 @@ def path_from_dict(data: Mapping[str, Any]) -> GradientPath:
     name = fields.pop("name", None)
     kind = PATHS.get(name) if isinstance(name, str) else None
     if kind is None:
-        raise UnknownName("no such gradient path", asked=repr(name), accepted=", ".join(PATHS))
+        near = difflib.get_close_matches(str(name), PATHS, n=1)
+        raise UnknownName(
+            "no such gradient path",
+            asked=repr(name),
+            accepted=", ".join(sorted(PATHS)),
+            remedy=f"did you mean {near[0]}?" if near else None,
+        )
     known = [item.name for item in dataclasses.fields(kind)]
     unknown = sorted(set(fields) - set(known))
     if unknown:
@@ -67,6 +74,24 @@ def path_from_dict(data: Mapping[str, Any]) -> GradientPath:
     if isinstance(fields.get("paths"), list | tuple):
         fields["paths"] = tuple(_inner(path) for path in fields["paths"])
     return kind(**fields)
+
+
+def path_text(stated: Mapping[str, Any]) -> str:
+    """A path's dict on one line, as in "hart(path=triangle(width=1), share=0.5)", without what is not set."""
+    told = [
+        f"{key}={_value_text(value)}"
+        for key, value in stated.items()
+        if key != "name" and value is not None and value is not False
+    ]
+    return f"{stated['name']}({', '.join(told)})" if told else str(stated["name"])
+
+
+def _value_text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return path_text(value)
+    if isinstance(value, list):
+        return f"[{', '.join(_value_text(item) for item in value)}]"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _inner(value: Any) -> Any:
