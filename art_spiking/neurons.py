@@ -159,7 +159,8 @@ def _leak(tau: Tensor, semantics: NeuronSemantics, dt_us: float | None) -> tuple
                 asked=f"dt_us={dt_us:g}, integration '{semantics.integration}'",
                 found=f"a time constant of {float(tau.min()) * 1e6:g} µs",
                 accepted="dt_us up to the shortest time constant",
-                remedy="bin at shorter steps, or use integration 'exponential'",
+                remedy="bin at shorter steps, or use integration 'exponential'; a file that was written by "
+                "another step than it is run at is written anew by `art-spiking pack --written-dt-us`",
             )
         return 1 - share, share, share
     decay = torch.exp(-share)

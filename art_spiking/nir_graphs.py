@@ -19,7 +19,7 @@ import numpy as np
 
 from art_spiking.errors import InvalidModel
 from art_spiking.files import write_atomically
-from art_spiking.graph_checks import MAX_EDGES, MAX_NODES
+from art_spiking.graph_checks import MAX_EDGES, MAX_NODES, graph_problems
 from art_spiking.graphs import Edge, GraphSpec, ModelProblem, ModelProblems, NodeSpec
 from art_spiking.hdf5_files import ReadLimits, read_hdf5
 from art_spiking.node_types import NODE_TYPES
@@ -36,8 +36,9 @@ def read_nir(path: str | os.PathLike[str], *, limits: ReadLimits | None = None) 
     """The graph in a `.nir` file, read without the nir package and without trusting the file.
 
     Graphs inside the graph are unfolded, their nodes named "outer.inner", without their Inputs and Outputs;
-    an Input that leads to its Output stays as a Flatten of one axis, which changes nothing. Text and numbers
-    in the graph's metadata are kept; other metadata is left out.
+    an Input that leads to its Output stays as a Flatten of one axis, which changes nothing. An Input may
+    declare a batch of one, as files of Norse do, and is read without. Text and numbers in the graph's
+    metadata are kept; other metadata is left out.
 
     Args:
         path: The file.
@@ -140,10 +141,25 @@ def _nir_node(node: NodeSpec, shape: tuple[int, ...], incoming: tuple[int, ...])
 def _graph(tree: Mapping[str, Any], file: str) -> GraphSpec:
     trees, edges = _unfolded(tree, file)
     nodes = {name: _node(fields) for name, fields in trees.items()}
+    nodes = _without_batch(nodes, edges)
     try:
         return GraphSpec(nodes, edges, _metadata(tree.get("metadata")))
     except ModelProblems as error:
         raise ModelProblems(replace(problem, file=file) for problem in error.problems) from None
+
+
+def _without_batch(nodes: dict[str, NodeSpec], edges: tuple[Edge, ...]) -> dict[str, NodeSpec]:
+    """The nodes with an Input that declares no batch of one, where only then all shapes fit.
+
+    nirtorch's tracer writes the shape of the sample that it traced with, its batch axis included.
+    """
+    for name, node in nodes.items():
+        shape = node.attributes.get("shape")
+        if node.type == "Input" and isinstance(shape, tuple) and len(shape) > 1 and shape[0] == 1:
+            other = nodes | {name: NodeSpec("Input", {"shape": shape[1:]})}
+            if graph_problems(nodes, edges) and not graph_problems(other, edges):
+                return other
+    return nodes
 
 
 def _node(fields: Mapping[str, Any]) -> NodeSpec:

@@ -55,7 +55,8 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     type=click.FloatRange(min=0, min_open=True),
     metavar="US",
     help="Length of a step by which the exporter wrote the time constants, where it is not --dt-us: 100 for "
-    "snnTorch and SpikingJelly unless they were asked for another. They become as many steps of --dt-us.",
+    "snnTorch and SpikingJelly, 1 for Norse, unless they were asked for another. The time constants become "
+    "as many steps of --dt-us.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the two files where they are there.")
 @click.pass_context

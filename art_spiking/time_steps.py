@@ -20,14 +20,16 @@ _SAME = 1e-3  # a length of a step that went through float32 or text is still th
 _LIKE = 0.2  # what parameters suggest is no statement
 _NAMED = 5
 _RATES = ("IF", "I")
+_PER_SECOND = 100.0  # no gain per step that a model was trained with; 1 / dt for steps of 10 ms
 
 
 def retimed(graph: GraphSpec, written_us: float, used_us: float) -> GraphSpec:
     """The graph with its time constants and delays written for steps of another length, as many steps long.
 
     For files whose exporter wrote them by a length that is not the width of the bins that the model was
-    trained with: snnTorch and SpikingJelly do so, by 0.1 ms unless asked. An IF or I whose r is 1 / dt, as
-    SpikingJelly writes it, gets the r of 1 that it stands for.
+    trained with: snnTorch and SpikingJelly do so, by 0.1 ms unless asked; Norse 1.1 multiplies each time
+    constant by its step of 1 ms, which is 1 µs here. An IF or I whose r is 1 / dt, as SpikingJelly writes it,
+    gets the r of 1 that it stands for.
 
     Args:
         graph: Any graph.
@@ -76,7 +78,8 @@ def check_step(graph: GraphSpec, used_us: float | None, *, stated_us: float | No
     """Warns where a step of another length makes another network of a graph with time constants.
 
     Neurons without time constants (IF, I, Threshold) do the same in a step of any length, and nothing is said
-    of them: longer steps only bring them more events at once.
+    of them: longer steps only bring them more events at once. But an r of 100 or more is told, since
+    SpikingJelly writes 1 / dt there, and here it is a gain per step.
 
     Args:
         graph: The model.
@@ -84,8 +87,10 @@ def check_step(graph: GraphSpec, used_us: float | None, *, stated_us: float | No
         stated_us: Length that it was made for; where it is None, `suggested_step` is asked.
 
     Warns:
-        DifferentTimeStep: The two differ, and there are time constants; with tau / dt before and after.
+        DifferentTimeStep: The two differ, and there are time constants; with tau / dt before and after. Or a
+            gain is one per second.
     """
+    _check_gains(graph)
     suggested = suggested_step(graph) if stated_us is None else None
     before = stated_us or suggested
     if used_us is None or before is None:
@@ -113,6 +118,20 @@ def check_step(graph: GraphSpec, used_us: float | None, *, stated_us: float | No
         DifferentTimeStep,
         stacklevel=3,
     )
+
+
+def _check_gains(graph: GraphSpec) -> None:
+    for name, node in graph.nodes.items():
+        rate = float(node.arrays["r"].min()) if node.type in _RATES else 0.0
+        if rate >= _PER_SECOND:
+            warnings.warn(
+                f"'{name}' ({node.type}) multiplies its input by r = {rate:g} in every step; if that is "
+                "1 / dt, as SpikingJelly writes it, let `art-spiking pack --written-dt-us "
+                f"{1e6 / rate:.6g}` write the model anew",
+                DifferentTimeStep,
+                stacklevel=4,
+            )
+            return
 
 
 def _changes(node: NodeSpec, before: float, after: float) -> list[str]:

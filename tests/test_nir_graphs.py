@@ -366,6 +366,24 @@ def test_a_graph_in_a_graph_that_takes_a_name(path):
     assert "node 'a.full': expected a name that no unfolded node has" in problems_of(path)
 
 
+def test_an_input_may_declare_a_batch_of_one(path):
+    """As nirtorch's tracer writes it; but one channel, or a single feature, is no batch."""
+    inner = inner_graph()
+    inner.nodes["input"] = nir.Input(np.array([1, 16]))
+    nir.write(path, inner)
+    assert read_nir(path).shapes()["input"] == (16,)
+    inner.nodes["input"] = nir.Input(np.array([2, 16]))
+    with pytest.raises(ModelProblems, match=r"expected input \(16,\), found \(2, 16\)"):
+        graph_from_nir(inner)
+    kept = {
+        "in": nir.Input(np.array([1, 3])),
+        "s": nir.Scale(ones(1, 3)),
+        "out": nir.Output(np.array([1, 3])),
+    }
+    graph = graph_from_nir(nir.NIRGraph(kept, [("in", "s"), ("s", "out")], type_check=False))
+    assert graph.shapes()["in"] == (1, 3)
+
+
 def test_a_cycle_without_a_state_is_refused_by_name(path):
     graph = graph_to_nir(conv_graph())
     graph.nodes["back"] = nir.Linear(values(16, 3))

@@ -135,3 +135,12 @@ def test_a_file_that_is_read_at_another_step_says_so():
         assert SpikingNetwork.from_nir(graph, dt_us=4000).dt_us == 4000
     assert stated_step(graph_from_nir(graph)) == 1000
     assert stated_step(conv_graph()) is None
+
+
+def test_a_gain_per_second_is_told():
+    """SpikingJelly writes r = 1 / dt at integrate-and-fire neurons; no length of a step matters here."""
+    for used in (None, 100, 10_000):
+        with pytest.warns(DifferentTimeStep, match=r"'n1' \(IF\) multiplies its input by r = 10000 in every"):
+            check_step(stack(fire(1 / DT), fire(1 / DT)), used, stated_us=used)
+    with pytest.warns(DifferentTimeStep, match=r"pack --written-dt-us 100` write the model anew"):
+        check_step(stack(fire(1 / DT)), None, stated_us=None)
