@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from art.attacks.evasion import ProjectedGradientDescent, UniversalPerturbation
 from strength_paths import paths
+from strength_sparse import SPARSE_SECTIONS
 from strength_universal import UNIVERSAL_SECTIONS
 
 from art_spiking.attacks import (
@@ -286,6 +287,7 @@ SECTIONS = {
     "patch": patch,
     "paths": paths,
     **UNIVERSAL_SECTIONS,
+    **SPARSE_SECTIONS,
 }
 
 
