@@ -158,10 +158,11 @@ def _node_mismatches(nodes: Mapping[str, Node]) -> list[Mismatch]:
             out.append(
                 Mismatch(f"node {name!r} ({node.type!s:.40}) {wrong.key}", wrong.expected, wrong.found)
             )
-    for kind in ("Input", "Output"):
+    for kind, why in (("Input", "a recording is one tensor"), ("Output", "one output is scored")):
         names = [name for name, node in nodes.items() if node.type == kind]
         if len(names) != 1:
-            out.append(Mismatch("nodes", f"exactly one {kind}", ", ".join(map(repr, names))[:200] or "none"))
+            expected = f"exactly one {kind}, since {why}" if names else f"exactly one {kind}"
+            out.append(Mismatch("nodes", expected, ", ".join(map(repr, names))[:200] or "none"))
     return out
 
 

@@ -35,6 +35,10 @@ _NOT_FIELDS = ("type", "metadata")
 def read_nir(path: str | os.PathLike[str], *, limits: ReadLimits | None = None) -> GraphSpec:
     """The graph in a `.nir` file, read without the nir package and without trusting the file.
 
+    A graph has one Input and one Output, and so has every graph inside it: a recording is one tensor, one
+    output is scored, and NIR's edges name nodes, not ports (nir 1.0.8 refuses several too). What enters or
+    leaves such a graph several times over is added up.
+
     Graphs inside the graph are unfolded, their nodes named "outer.inner", without their Inputs and Outputs;
     an Input that leads to its Output stays as a Flatten of one axis, which changes nothing. An Input may
     declare a batch of one, as files of Norse do, and is read without. Text and numbers in the graph's
@@ -213,7 +217,7 @@ def _unfolded(tree: Mapping[str, Any], file: str) -> tuple[dict[str, Mapping[str
         first, last = (ends[k][0] if len(ends[k]) == 1 else None for k in ("Input", "Output"))
         if first is None or last is None:
             found = f"{len(ends['Input'])} Inputs, {len(ends['Output'])} Outputs"
-            expected = "a graph of one Input and one Output, since edges do not say which they mean"
+            expected = "a graph of one Input and one Output, since NIR's edges do not say which they mean"
             raise ModelProblems([ModelProblem(file, f"node {name!r:.80}", expected, found)])
         edges = _spliced(edges, str(name), list(inner_edges), (first, last), file)
         del inner[last]

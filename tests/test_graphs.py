@@ -332,7 +332,8 @@ def test_one_input_and_one_output(kind):
     assert any(f"exactly one {kind}, found none" in text for text in problems_of(without, chained(order)))
     twice = nodes | {"more": nodes[name]}
     assert any(
-        f"exactly one {kind}, found '{name}', 'more'" in t for t in problems_of(twice, chained(list(nodes)))
+        f"exactly one {kind}, since " in t and t.endswith(f"found '{name}', 'more'")
+        for t in problems_of(twice, chained(list(nodes)))
     )
 
 

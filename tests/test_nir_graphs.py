@@ -294,8 +294,9 @@ def test_a_graph_in_a_graph_that_is_not_simple(path):
     inner = inner_graph()
     inner.nodes["more"] = nir.Input(np.array([16]))
     nir.write(path, nested(inner))
-    assert "node 'a': expected a graph of one Input and one Output, since edges do not say" in problems_of(
-        path
+    assert (
+        "node 'a': expected a graph of one Input and one Output, since NIR's edges do not say"
+        in problems_of(path)
     )
 
 
@@ -458,8 +459,8 @@ def bad_graph(kind: str) -> nir.NIRGraph:
             "recurrent edge of another shape",
             "edge 'b' -> 'a': expected (3,), to be added to what edge 'input' -> 'a' brings, found (4,)",
         ),
-        ("two Outputs", "nodes: expected exactly one Output, found 'output', 'second'"),
-        ("two Inputs", "nodes: expected exactly one Input, found 'input', 'second'"),
+        ("two Outputs", "exactly one Output, since one output is scored, found 'output', 'second'"),
+        ("two Inputs", "exactly one Input, since a recording is one tensor, found 'input', 'second'"),
         ("island", "node 'x': expected a way from the Input, found none"),
         ("no way out", "node 'x': expected a way to the Output, found none"),
         ("negative delay", "node 'a' (Delay) delay: expected values from 0, found -0.001"),
