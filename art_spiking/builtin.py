@@ -85,6 +85,26 @@ def art_spiking_register_attacks(register: Register) -> None:
         "Query attack: blocks of edits by random search, from logits alone.",
     )
     register(
+        "event-genetic",
+        "art_spiking.attacks:EventGenetic",
+        "Query attack: a population of blocks of edits, crossed and mutated, from logits alone.",
+    )
+    register(
+        "event-greedy",
+        "art_spiking.attacks:EventGreedy",
+        "Query attack: one block of edits after the other, the best of a few, from logits alone.",
+    )
+    register(
+        "event-hop-skip-jump",
+        "art_spiking.attacks:EventHopSkipJump",
+        "Decision-based: follows a gradient that random masks of edits estimate, from labels alone.",
+    )
+    register(
+        "event-sign-opt",
+        "art_spiking.attacks:EventSignOPT",
+        "Decision-based: improves a ranking of edits by perturbing it, from labels alone.",
+    )
+    register(
         "auto-spike",
         "art_spiking.attacks:AutoSpike",
         "The strongest per sample of a fixed ensemble, gradients first, a query attack last.",

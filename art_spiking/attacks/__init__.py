@@ -3,8 +3,10 @@
 
 from art_spiking.attacks.auto import AutoSpike, MemberOutcome
 from art_spiking.attacks.base import SAMPLE_SURROGATE, EventAttack, UniversalAttack
+from art_spiking.attacks.boundary import EventHopSkipJump, EventSignOPT
 from art_spiking.attacks.controls import RandomEvents, RandomPatch, RandomUniversal
 from art_spiking.attacks.flip_frequency import HeatmapPerturbation, IterativePerturbation
+from art_spiking.attacks.genetic import EventGenetic, EventGreedy
 from art_spiking.attacks.gradient import EventGradientAttack
 from art_spiking.attacks.gumbel import GumbelEventAttack
 from art_spiking.attacks.minimal import MinimalEdits
@@ -23,7 +25,11 @@ __all__ = [
     "AutoSpike",
     "EditMask",
     "EventAttack",
+    "EventGenetic",
     "EventGradientAttack",
+    "EventGreedy",
+    "EventHopSkipJump",
+    "EventSignOPT",
     "EventSquare",
     "GumbelEventAttack",
     "HeatmapPerturbation",

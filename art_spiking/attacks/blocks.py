@@ -90,7 +90,8 @@ class Blocks:
         object.__setattr__(self, "anchors", np.flatnonzero(self.editable))
         levels = [self.sides]
         while max(levels[0]) > 1:
-            levels.insert(0, _halved(levels[0])[0])
+            longest = max(range(4), key=lambda k: levels[0][k])
+            levels.insert(0, _with(levels[0], longest, (levels[0][longest] + 1) // 2))
         object.__setattr__(self, "usual", len(levels) - 1)
         for _ in range(4):
             # Pixels first: what a neuron sums lies close in time already.
@@ -99,6 +100,8 @@ class Blocks:
                 steps = 2 * steps
             wider = (steps, 1, 2 * height, 2 * width)
             capped = [min(span, size) for span, size in zip(wider, self.grid, strict=True)]
+            if (capped[0], 1, capped[2], capped[3]) == levels[-1]:
+                break
             levels.append((capped[0], 1, capped[2], capped[3]))
         object.__setattr__(self, "levels", levels)
 
@@ -138,13 +141,9 @@ class Blocks:
         whole, parts = [box], []
         while whole:
             piece = whole.pop()
-            if any(span > most for span, most in zip(piece.spans, self.levels[level], strict=True)):
-                spans, axis = _halved(piece.spans)
-                rest = piece.spans[axis] - spans[axis]
-                whole.append(Box(piece.first, spans))
-                whole.append(
-                    Box(_with(piece.first, axis, piece.first[axis] + spans[axis]), _with(spans, axis, rest))
-                )
+            axis = max(range(4), key=lambda k: piece.spans[k] / self.levels[level][k])
+            if piece.spans[axis] > self.levels[level][axis]:
+                whole += _halves(piece, axis)
             elif len(self.cells(piece)):
                 parts.append(piece)
         return parts
@@ -155,10 +154,11 @@ def union(blocks: Iterable[Cells]) -> Cells:
     return np.unique(np.concatenate([np.empty(0, np.int64), *blocks]))
 
 
-def _halved(spans: Axes) -> tuple[Axes, int]:
-    """The extent cut across its longest axis, rounded up, and that axis."""
-    axis = max(range(4), key=lambda k: spans[k])
-    return _with(spans, axis, (spans[axis] + 1) // 2), axis
+def _halves(box: Box, axis: int) -> tuple[Box, Box]:
+    """A block cut across an axis; the first part is no smaller."""
+    span = (box.spans[axis] + 1) // 2
+    rest = Box(_with(box.first, axis, box.first[axis] + span), _with(box.spans, axis, box.spans[axis] - span))
+    return Box(box.first, _with(box.spans, axis, span)), rest
 
 
 def _with(values: Axes, axis: int, value: int) -> Axes:
