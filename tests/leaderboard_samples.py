@@ -90,6 +90,7 @@ def make_record(
 
 
 def make_manifest(name: str = "plain", **changes: object) -> Manifest:
+    """A manifest; `changes` replace its fields, and None takes one out."""
     entry = FileEntry(sha256=hash_of(name), size=1000)
     values: dict[str, object] = {
         "schema_version": 1,
@@ -107,4 +108,4 @@ def make_manifest(name: str = "plain", **changes: object) -> Manifest:
         "training": Training(description="Trained.", claimed_clean_accuracy=0.9),
         "files": Files(graph=entry, weights=entry),
     }
-    return Manifest(**{**values, **changes})
+    return Manifest(**{key: value for key, value in {**values, **changes}.items() if value is not None})

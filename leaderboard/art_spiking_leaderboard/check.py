@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import stat
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import torch
 
 from art_spiking.errors import InvalidInput
 from art_spiking.estimators import SpikingClassifier
@@ -24,9 +27,11 @@ from art_spiking.model_files import (
 )
 from art_spiking.records import ModelIdentity
 from art_spiking.registry import Catalogue, catalogue, plugin_manager
+from art_spiking.suites import digest_of
 from art_spiking.untrusted_files import open_regular
 from art_spiking_leaderboard.agreement import disagreements, unknown_names
 from art_spiking_leaderboard.manifest import (
+    CODE_FILE,
     MANIFEST,
     MANIFEST_BYTES,
     MODEL_FILES,
@@ -39,7 +44,11 @@ from art_spiking_leaderboard.manifest import (
 
 _TEXT_BYTES = 256 * 1024
 REQUIRED = {MANIFEST: MANIFEST_BYTES, GRAPH_FILE: MAX_GRAPH_BYTES, WEIGHTS_FILE: MAX_WEIGHT_BYTES}
-"""The three files of a submission and the most bytes each may have."""
+"""The three files of a submission of data and the most bytes each may have."""
+REQUIRED_CODE = {MANIFEST: MANIFEST_BYTES, CODE_FILE: _TEXT_BYTES}
+"""Those of a submission of code."""
+OPTIONAL_CODE = {WEIGHTS_FILE: MAX_WEIGHT_BYTES}
+"""What may lie beside it for the code to read."""
 OPTIONAL = {name: _TEXT_BYTES for name in ("README.md", "LICENSE", "LICENSE.txt", "LICENCE", "LICENCE.txt")}
 """Texts that may lie beside them; nothing reads them."""
 
@@ -60,7 +69,10 @@ class Names:
 
 @dataclass(frozen=True)
 class Submission:
-    """A folder that was checked; `manifest` and `stored` are there exactly when `problems` is empty."""
+    """A folder that was checked; `manifest` is there exactly when `problems` is empty.
+
+    So is `stored`, the model, unless the submission is code.
+    """
 
     folder: Path
     problems: tuple[ModelProblem, ...]
@@ -81,7 +93,7 @@ def find_submissions(path: Path) -> list[Path]:
     """
     if not path.is_dir():
         raise InvalidInput("no such folder", asked=path, accepted="a submission, or a folder of submissions")
-    if any((path / name).exists() or (path / name).is_symlink() for name in REQUIRED):
+    if any((path / name).exists() or (path / name).is_symlink() for name in (*REQUIRED, CODE_FILE)):
         # Resolved, so that "." has a name; the folder itself was named by the user, not by a stranger.
         return [path.resolve()]
     folders = sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
@@ -101,52 +113,92 @@ def check_submission(folder: Path, names: Names) -> Submission:
     What is wrong in one place hides nothing elsewhere, unless it cannot be told: files that are links or too
     large are not opened, and values that are wrong in themselves are compared with nothing.
     """
-    problems = list(_folder_problems(folder))
+    parsed, refused = ParsedManifest(), False
+    manifest = folder / MANIFEST
+    if manifest.is_file() and not manifest.is_symlink() and manifest.stat().st_size <= MANIFEST_BYTES:
+        parsed = parse_manifest(_read(manifest, MANIFEST_BYTES))
+    is_code = parsed.stated.get("division") == "code"
+    problems = list(_folder_problems(folder, is_code=is_code))
     unread = {problem.file for problem in problems}
-    parsed = ParsedManifest()
-    if MANIFEST not in unread:
-        parsed = parse_manifest(_read(folder / MANIFEST, MANIFEST_BYTES))
-        problems += parsed.problems
-    report = inspect_model(folder)
-    # A file that the folder's own check refused, the model's check refuses again.
-    problems += [problem for problem in report.problems if problem.key or problem.file not in unread]
+    problems += parsed.problems
     problems += _name_problems(parsed.stated, folder)
-    files = [file for file in MODEL_FILES if file not in unread]
-    problems += _hash_problems(parsed.stated, folder, files)
+    problems += _hash_problems(parsed.stated, folder, unread)
     problems += unknown_names(parsed.stated, names.datasets, names.defences)
-    problems += disagreements(parsed.stated, report)
-    if problems or parsed.manifest is None or report.stored is None:
+    stored = None
+    if not is_code:
+        report = inspect_model(folder)
+        # A file that the folder's own check refused, the model's check refuses again.
+        problems += [problem for problem in report.problems if problem.key or problem.file not in unread]
+        problems += disagreements(parsed.stated, report)
+        stored, refused = report.stored, report.stored is None
+    if problems or refused or parsed.manifest is None:
         return Submission(folder, tuple(problems))
-    return Submission(folder, (), parsed.manifest, report.stored)
+    return Submission(folder, (), parsed.manifest, stored)
 
 
 def build_classifier(submission: Submission, names: Names) -> SpikingClassifier:
     """The submitted model as it is scored: with its readout and behind its defences.
 
+    Code is started in its sandbox; what it answers is a claim, checked as any model's output is.
+
     Raises:
         InvalidInput: the submission has problems, or a defence does not take its parameters.
+        SandboxUnavailable: it is code, and there is nothing to confine it.
+        ModelFailed: it is code, and gives no answer.
     """
-    manifest, stored = submission.manifest, submission.stored
-    if manifest is None or stored is None:
+    manifest = submission.manifest
+    if manifest is None:
         raise InvalidInput(f"the submission {submission.name} has problems", found=len(submission.problems))
     defences = [names.defences[d.name].load()(**d.parameters) for d in manifest.defences]
     return SpikingClassifier(
-        stored.network(),
+        submission.stored.network() if submission.stored is not None else _confined(submission, manifest),
         input_shape=manifest.input_shape,
         nb_classes=manifest.nb_classes,
-        readout=manifest.readout,
+        readout=None if submission.stored is None else manifest.readout,
         preprocessing_defences=defences or None,
     )
 
 
+def _confined(submission: Submission, manifest: Manifest) -> torch.nn.Module:
+    from art_spiking_leaderboard.sandbox.client import SandboxedModel, Service
+    from art_spiking_leaderboard.sandbox.policy import Limits
+
+    digest = model_identity_of_code(submission, manifest).digest.removeprefix("sha256:")
+    service = Service(submission.folder, Limits())
+    service.start()
+    return SandboxedModel(service, manifest.nb_classes, digest)
+
+
 def model_identity(submission: Submission, names: Names) -> ModelIdentity:
-    """Who the submitted model is; with another weight, semantics, readout or defence it is another."""
+    """Who the submitted model is; with another weight, semantics, readout or defence it is another.
+
+    Code is not run for it.
+    """
+    if submission.manifest is not None and submission.stored is None:
+        return model_identity_of_code(submission, submission.manifest)
     return identify_model(build_classifier(submission, names), submission.name)
 
 
-def _folder_problems(folder: Path) -> Iterator[ModelProblem]:
-    caps = REQUIRED | OPTIONAL
-    expected = f"only {', '.join(REQUIRED)}, and perhaps {', '.join(OPTIONAL)}"
+def model_identity_of_code(submission: Submission, manifest: Manifest) -> ModelIdentity:
+    """Who submitted code is: its files, its shapes and the defences in front of it."""
+    stated = {
+        "files": {name: entry.sha256 for name, entry in manifest.files.entries().items()},
+        "input_shape": manifest.input_shape,
+        "nb_classes": manifest.nb_classes,
+    }
+    defences = tuple(
+        json.dumps(defence.model_dump(mode="json"), sort_keys=True) for defence in manifest.defences
+    )
+    return ModelIdentity(
+        name=submission.name, digest=digest_of(stated), readout=manifest.readout, defences=defences
+    )
+
+
+def _folder_problems(folder: Path, *, is_code: bool) -> Iterator[ModelProblem]:
+    required = REQUIRED_CODE if is_code else REQUIRED
+    optional = OPTIONAL | (OPTIONAL_CODE if is_code else {})
+    caps = required | optional
+    expected = f"only {', '.join(required)}, and perhaps {', '.join(optional)}"
     present = set()
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
@@ -162,7 +214,7 @@ def _folder_problems(folder: Path) -> Iterator[ModelProblem]:
                 yield ModelProblem(
                     entry.name, "", f"at most {caps[entry.name]} bytes", f"{status.st_size} bytes"
                 )
-    for name in REQUIRED:
+    for name in required:
         if name not in present:
             yield ModelProblem(name, "", "this file", "nothing")
 
@@ -179,11 +231,11 @@ def _name_problems(stated: Stated, folder: Path) -> Iterator[ModelProblem]:
         yield ModelProblem(MANIFEST, "name", f"{shown(folder.name)}, the name of the folder", shown(name))
 
 
-def _hash_problems(stated: Stated, folder: Path, files: Collection[str]) -> Iterator[ModelProblem]:
-    for file, key in zip(MODEL_FILES, ("graph", "weights"), strict=True):
-        if file not in files:
+def _hash_problems(stated: Stated, folder: Path, unread: Collection[str]) -> Iterator[ModelProblem]:
+    for file, key in zip((*MODEL_FILES, CODE_FILE), ("graph", "weights", "code"), strict=True):
+        if file in unread or not (folder / file).is_file():
             continue
-        content = _read(folder / file, REQUIRED[file])
+        content = _read(folder / file, (REQUIRED | REQUIRED_CODE)[file])
         right = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         for entry, what in (("size", "size"), ("sha256", "hash")):
             found = stated.get("files", key, entry)

@@ -21,7 +21,7 @@ def leaderboard() -> None:
     """Check submissions, evaluate them under a suite, and render the ranking as a site.
 
     PATH is one submission or a folder of them. A submission holds submission.toml, graph.json and
-    weights.safetensors; it is data, and nothing in it is run as code.
+    weights.safetensors, and is data; one of the code division holds model.py, which runs in a sandbox only.
     """
 
 
@@ -107,7 +107,8 @@ def run_command(path: Path, **options: Any) -> int:
     its cell one retry, and no finished cell.
 
     Exit codes: 0 done; 1 a case failed, the others are kept; 3 an invalid submission, the others were
-    evaluated; 75 stopped, run the same command again to resume.
+    evaluated; 4 code was submitted and there is no sandbox for it; 75 stopped, run the same command again to
+    resume.
     """
     from art_spiking_leaderboard.working import RunOptions, run_all
 

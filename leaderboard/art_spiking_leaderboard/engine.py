@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,6 @@ from art_spiking.evaluate import (
     Splits,
     evaluate_case,
     identify_data,
-    identify_model,
     kinds_in,
     prepare,
 )
@@ -131,7 +130,7 @@ class Workbench:
         if submission.manifest is None:
             raise TypeError("a classifier was built without a manifest")
         splits = self.splits(submission.manifest.data, spec.job)
-        model = identify_model(classifier, spec.model)
+        model = model_identity(submission, self.names)
         if cell_key(model, _suite_identity(suite), case, _data_identity(splits)) != spec.identity.result:
             raise InvalidInput(
                 f"the files or the data of {spec.model} changed since the run was planned",
@@ -145,6 +144,7 @@ class Workbench:
             providers=self.providers,
             command=spec.job.command,
         )
+        setting = replace(setting, model=model)
         self._setting = (key, setting)
         return setting
 

@@ -32,6 +32,9 @@ MANIFEST = "submission.toml"
 MANIFEST_BYTES = 64 * 1024  # tomllib recurses: a larger file could exhaust the stack before it is refused
 SCHEMA_VERSION = 1
 MODEL_FILES = ("graph.json", "weights.safetensors")
+CODE_FILE = "model.py"
+IN_CODE = "in-code"
+"""What a submission of code states as its readout: its module returns logits."""
 SHOWN = 100  # characters of a stranger's value that a problem repeats
 
 
@@ -169,21 +172,24 @@ class FileEntry(_Strict):
 
 
 class Files(_Strict):
-    """The two files that hold the model."""
+    """The files that hold the model: graph and weights, or code and perhaps weights."""
 
-    graph: FileEntry = _described("graph.json")
-    weights: FileEntry = _described("weights.safetensors")
+    graph: FileEntry | None = Field(default=None, description="graph.json, in the data division")
+    weights: FileEntry | None = Field(default=None, description="weights.safetensors")
+    code: FileEntry | None = Field(default=None, description="model.py, in the code division")
 
     def entries(self) -> dict[str, FileEntry]:
         """File name -> declared size and hash."""
-        return dict(zip(MODEL_FILES, (self.graph, self.weights), strict=True))
+        declared = zip((*MODEL_FILES, CODE_FILE), (self.graph, self.weights, self.code), strict=True)
+        return {name: entry for name, entry in declared if entry is not None}
 
 
 class Manifest(_Strict):
     """Everything about a submission that is not a weight.
 
     `input_shape` is (steps, channels, height, width). `semantics` is the name of a preset or a table with
-    every field of NeuronSemantics; it must be the one that graph.json states.
+    every field of NeuronSemantics; it must be the one that graph.json states. A submission of code states
+    none, and "in-code" as its readout.
     """
 
     # Not Literal[1]: that lets true pass.
@@ -201,8 +207,13 @@ class Manifest(_Strict):
         max_length=4,
     )
     nb_classes: int = _described("how many classes it tells apart", ge=2, le=100_000)
+    division: Annotated[str, _Regex("data|code", "data or code")] = Field(
+        default="data", description="data: a graph and weights; code: model.py, which runs in a sandbox"
+    )
     readout: Name = _described("what turns spikes into logits: spike-count, membrane-mean or membrane-max")
-    semantics: Semantics = _described("what the neurons do in discrete time; it is in graph.json too")
+    semantics: Semantics = Field(
+        default="", description="what the neurons do in discrete time; it is in graph.json too"
+    )
     data: Data
     defences: tuple[Defence, ...] = Field(
         default=(),
@@ -283,11 +294,41 @@ def parse_manifest(content: bytes) -> ParsedManifest:
 
 
 def _contradictions(stated: Stated) -> list[ModelProblem]:
+    found = _division_problems(stated)
     first, steps = stated.get("input_shape", 0), stated.get("data", "steps")
-    if first is None or steps is None or first == steps:
+    if first is not None and steps is not None and first != steps:
+        expected = f"{steps}, as data.steps says (input_shape starts with the number of steps)"
+        found.append(ModelProblem(MANIFEST, "input_shape[0]", expected, str(first)))
+    return found
+
+
+def _division_problems(stated: Stated) -> list[ModelProblem]:
+    """What one of the two divisions needs and is not there, and what belongs to the other."""
+    if ("division",) in stated.wrong:
         return []
-    expected = f"{steps}, as data.steps says (input_shape starts with the number of steps)"
-    return [ModelProblem(MANIFEST, "input_shape[0]", expected, str(first))]
+    is_code = stated.table.get("division", "data") == "code"
+    files = stated.table.get("files", {})
+    there = {f"files.{key}": key in files for key in Files.model_fields if isinstance(files, Mapping)}
+    there["semantics"] = "semantics" in stated.table
+    wanted = {"files.code"} if is_code else {"files.graph", "files.weights", "semantics"}
+    others = {"files.graph", "semantics"} if is_code else {"files.code"}
+    division = "code" if is_code else "data"
+    found = [
+        ModelProblem(MANIFEST, key, "this key", "nothing")
+        for key in sorted(wanted)
+        if there.get(key) is False
+    ]
+    found += [
+        ModelProblem(MANIFEST, key, f"no such key in the {division} division", "one")
+        for key in sorted(others)
+        if there.get(key)
+    ]
+    readout = stated.get("readout")
+    if is_code and readout is not None and readout != IN_CODE:
+        found.append(
+            ModelProblem(MANIFEST, "readout", f"'{IN_CODE}', for code returns logits", shown(readout))
+        )
+    return found
 
 
 def _problem(detail: Mapping[str, Any]) -> ModelProblem:

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from art_spiking_leaderboard.manifest import Data, FileEntry, Files, Manifest, Training
+from art_spiking_leaderboard.manifest import Data, FileEntry, Manifest, Training
 
 _TABLES: Mapping[str, type[BaseModel]] = {"data": Data, "training": Training}
 _WIDTH = 100
@@ -19,7 +19,10 @@ _WIDTH = 100
 
 def manifest_text(manifest: Manifest) -> str:
     """A manifest as TOML; `parse_manifest` reads it back."""
-    return "\n".join(_lines(manifest.model_dump(), explained=False)) + "\n"
+    values = manifest.model_dump(exclude_none=True)
+    if manifest.division == "code":
+        del values["semantics"]
+    return "\n".join(_lines(values, explained=False)) + "\n"
 
 
 def fresh_manifest_text(known: Mapping[str, Any]) -> str:
@@ -45,9 +48,8 @@ def _lines(values: Mapping[str, Any], *, explained: bool) -> Iterator[str]:
     for name, kind in _TABLES.items():
         yield from ("", f"[{name}]")
         yield from _entries(kind.model_fields, values.get(name, {}), explained=explained)
-    for name in Files.model_fields:
+    for name, entry in values.get("files", {}).items():
         yield from ("", f"[files.{name}]")
-        entry = values.get("files", {}).get(name, {})
         yield from _entries(FileEntry.model_fields, entry, explained=False)
 
 
@@ -55,7 +57,10 @@ def _entries(fields: Mapping[str, FieldInfo], values: Mapping[str, Any], *, expl
     for key, field in fields.items():
         if explained and field.description:
             yield from _comment(field.description)
-        yield f"{key} = {_toml(values[key])}" if key in values else f"# {key} ="
+        if key in values:
+            yield f"{key} = {_toml(values[key])}"
+        elif explained:
+            yield f"# {key} ="
 
 
 def _comment(text: str) -> list[str]:

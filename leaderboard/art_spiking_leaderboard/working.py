@@ -22,11 +22,12 @@ from art_spiking_leaderboard.current import Standing, Table, standings, tables
 from art_spiking_leaderboard.engine import CellSpec, Job, Outcome, Workbench, plan, run, run_cell
 from art_spiking_leaderboard.origins import Origin, resumed_from_elsewhere
 from art_spiking_leaderboard.progress import progress
+from art_spiking_leaderboard.sandbox.policy import SandboxUnavailable, check_available
 from art_spiking_leaderboard.site import Board, Content, render_site
 from art_spiking_leaderboard.table import table_text
 from art_spiking_leaderboard.workers import Bench, processes, run_on
 
-CASE_FAILED, INVALID, INTERRUPTED = 1, 3, 75
+CASE_FAILED, INVALID, NO_SANDBOX, INTERRUPTED = 1, 3, 4, 75
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,8 @@ def run_all(options: RunOptions, bench: Bench | None = None) -> int:
         click.echo(f"figures: {options.figures.resolve()}")
     if refused or _claims_wrong(found):
         return INVALID
+    if any(isinstance(error, SandboxUnavailable) for error in left_out.values()):
+        return NO_SANDBOX
     return CASE_FAILED if left_out or not all(outcome.ok for outcome in outcomes) else 0
 
 
@@ -172,15 +175,17 @@ def _chosen(folders: Sequence[Path], only: Sequence[str], names: Names) -> list[
 
 def _plan_all(
     checked: Sequence[Submission], job: Job, workbench: Workbench
-) -> tuple[list[CellSpec], dict[str, str]]:
+) -> tuple[list[CellSpec], dict[str, ArtSpikingError]]:
     """All cells, and the submissions whose data or model cannot be had, with the reason."""
     specs: list[CellSpec] = []
-    left_out: dict[str, str] = {}
+    left_out: dict[str, ArtSpikingError] = {}
     for entry in checked:
         try:
+            if entry.manifest is not None and entry.manifest.division == "code":
+                check_available()
             specs += plan(entry, job, workbench)
         except ArtSpikingError as error:
-            left_out[entry.name] = str(error)
+            left_out[entry.name] = error
             click.echo(f"{entry.name} is left out: {error}", err=True)
     return specs, left_out
 

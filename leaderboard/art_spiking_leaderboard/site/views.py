@@ -141,7 +141,10 @@ def case_view(case: Case, record: Record | None) -> CaseView:
 
 def row_view(row: Row, suite: Suite, manifest: Manifest, page: str) -> RowView:
     """A line of a table on the front page."""
-    tags = tuple(defence.name for defence in manifest.defences)
+    tags = (
+        *(("code, in a sandbox",) if manifest.division == "code" else ()),
+        *(defence.name for defence in manifest.defences),
+    )
     searched = [manifest.name, manifest.title, *manifest.authors, manifest.framework, manifest.readout, *tags]
     return RowView(
         row=row,
@@ -208,7 +211,8 @@ def model_facts(manifest: Manifest, model_digest: str) -> tuple[tuple[str, str],
     return (
         ("Name", manifest.name),
         ("Framework", manifest.framework),
-        ("Neuron semantics", semantics),
+        ("Division", "code, run in a sandbox" if manifest.division == "code" else "data"),
+        *([("Neuron semantics", semantics)] if semantics else []),
         ("Readout", manifest.readout),
         ("Defences", "; ".join(defences) or "none"),
         (
