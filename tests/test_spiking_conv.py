@@ -16,6 +16,7 @@ from art_spiking.kernels import fused, reference_scan
 from art_spiking.kernels.events import Window, add_frame, packed, reach
 from art_spiking.kernels.frames import sum_pool2d
 from art_spiking.kernels.spiking_conv import spiking_conv2d
+from art_spiking.kernels.strided import by_frames, packed_phases
 from art_spiking.neurons import Coefficients, NeuronSemantics, coefficients
 from art_spiking.surrogates import Atan, Surrogate
 
@@ -217,3 +218,38 @@ def test_gradients_in_float32_are_those_of_float64():
         output = spiking_conv2d(leaf, some_kernel(16, 3, dtype), c, semantics, Atan())
         gradients.append(torch.autograd.grad(output.sum(), leaf)[0].double())
     assert torch.allclose(*gradients, rtol=0, atol=1e-5 * float(gradients[1].abs().max()))
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    channels=st.integers(1, 3),
+    outputs=st.sampled_from([1, 3, 16, 20, 32]),
+    sides=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    kernel=st.tuples(st.integers(1, 5), st.integers(1, 5)),
+    stride=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    padding=st.tuples(st.integers(0, 3), st.integers(0, 3)),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+    seed=st.integers(0, 2**31),
+)
+def test_the_gradient_by_few_channels_equals_torch(
+    channels, outputs, sides, kernel, stride, padding, dtype, seed
+):
+    out = tuple(
+        (side + 2 * p - k) // s + 1 for side, p, k, s in zip(sides, padding, kernel, stride, strict=True)
+    )
+    if min(out) < 1:
+        return
+    generator = random_generator(seed)
+    weight = torch.randn(outputs, channels, *kernel, generator=generator, dtype=torch.float64)
+    by_y = torch.randn(3, outputs, *out, generator=generator, dtype=torch.float64)
+    x = torch.zeros(3, channels, *sides, dtype=torch.float64, requires_grad=True)
+    expected = torch.autograd.grad(functional.conv2d(x, weight, None, stride, padding), x, by_y)[0]
+    window = Window(channels, sides, kernel, stride, padding, outputs, out, True)
+    found = torch.full((3, x[0].numel()), float("nan"), dtype=dtype)
+    weights = packed_phases(weight.to(dtype).numpy(), stride)
+    rows = by_y.to(dtype).permute(0, 2, 3, 1).flatten(1).contiguous().numpy()
+    for span in ((0, 2), (2, 3)):
+        by_frames(rows, found.numpy(), window, weights, span)
+    tolerance = 1e-5 if dtype == torch.float32 else 1e-12
+    difference = (found.view(x.shape).double() - expected).abs().max()
+    assert difference <= tolerance * max(1.0, float(expected.abs().max()))

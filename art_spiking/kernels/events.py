@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from art_spiking.kernels.rows import inlined, row_loop
-from art_spiking.kernels.vectors import LANES, load, lowest_bit, multiply_add, nonzero, spread, store
+from art_spiking.kernels.vectors import LANES, load, lowest_bit, multiply_add, nonzero, spread_at, store
 
 Array = NDArray[Any]
 
@@ -184,7 +184,7 @@ def _scatter(
     """Adds what the listed non-zeros of one input row give to the output rows it reaches."""
     row, weights_row, weights_step = steps
     for e in range(count):
-        value, place = spread(values[e]), places[e]
+        value, place = spread_at(values, e), places[e]
         o, w, taps = out_at + table[0, place], weights_at + table[1, place], table[2, place]
         for _ in range(reached):
             if taps == 3 and lanes == LANES:  # a kernel of three columns, or of five at stride two

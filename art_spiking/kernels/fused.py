@@ -150,6 +150,11 @@ class _FusedScan(torch.autograd.Function):
         return result, None, None, None
 
 
+def thread_count(elements: int) -> int:
+    """How many threads to share work on some elements among."""
+    return torch.get_num_threads() if elements >= 2 * _WORTH_A_THREAD else 1
+
+
 def run_loop(loop: Callable[..., None], rows: Tensor, plan: Plan, arrays: tuple[Array, ...]) -> None:
     """Calls a compiled loop on shares of the tiles (sample x block of features), one share per thread."""
     samples, steps, features = rows.shape
@@ -167,8 +172,7 @@ def run_loop(loop: Callable[..., None], rows: Tensor, plan: Plan, arrays: tuple[
     if samples * steps * features == 0:
         return
     tiles = samples * -(-features // width)
-    if samples * steps * features < 2 * _WORTH_A_THREAD:
-        threads = 1
+    threads = thread_count(samples * steps * features)
     source = rows.detach().numpy()
     lanes = plan.window.lanes
 

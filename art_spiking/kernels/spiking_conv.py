@@ -13,7 +13,9 @@ from torch.autograd.function import once_differentiable
 from art_spiking.kernels import loops
 from art_spiking.kernels.events import Window, packed
 from art_spiking.kernels.frames import input_gradient
-from art_spiking.kernels.fused import Plan, make_plan, run_loop
+from art_spiking.kernels.fused import Plan, make_plan, run_loop, thread_count
+from art_spiking.kernels.strided import by_frames, has_few_channels, packed_phases
+from art_spiking.kernels.threads import run_shares
 from art_spiking.neurons import Coefficients, NeuronSemantics
 from art_spiking.surrogates import Surrogate
 
@@ -103,7 +105,10 @@ class _SpikingConv2d(torch.autograd.Function):
         frames = x.flatten(0, 1)
         by_x = by_weight = by_bias = None
         if ctx.needs_input_grad[0]:
-            by_x = input_gradient(by_current, weight, frames.shape, ctx.stride, ctx.padding)
+            if has_few_channels(plan.window):
+                by_x = _few_channels_gradient(by_current, weight, plan.window)
+            else:
+                by_x = input_gradient(by_current, weight, frames.shape, ctx.stride, ctx.padding)
             by_x = by_x.reshape(x.shape)
         if ctx.needs_input_grad[1]:
             _, by_weight, _ = torch.ops.aten.convolution_backward(
@@ -113,6 +118,21 @@ class _SpikingConv2d(torch.autograd.Function):
         if ctx.needs_input_grad[2]:
             by_bias = by_current.sum((0, 2, 3))
         return by_x, by_weight, by_bias, None, None
+
+
+def _few_channels_gradient(by_current: Tensor, weight: Tensor, window: Window) -> Tensor:
+    """dL/dx (M, C, H, W) by `strided.by_frames`, shared among threads."""
+    by_x = by_current.new_empty((len(by_current), window.channels, *window.sides))
+    weights = packed_phases(weight.detach().numpy(), window.stride)
+    source, target = by_current.permute(0, 2, 3, 1).flatten(1).numpy(), by_x.flatten(1).numpy()
+    threads = thread_count(by_current.numel())
+
+    def share(k: int) -> None:
+        span = (len(by_x) * k // threads, len(by_x) * (k + 1) // threads)
+        by_frames(source, target, window, weights, span)
+
+    run_shares(share, threads)
+    return by_x
 
 
 def _plan(

@@ -65,6 +65,22 @@ def store(typing: Any, array: Any, index: Any, vector: Any) -> tuple[Any, Callab
 
 
 @intrinsic
+def store_zipped(typing: Any, array: Any, index: Any, a: Any, b: Any) -> tuple[Any, Callable[..., Any]]:
+    """Writes a[0], b[0], a[1], b[1], ... to array[index : index + 2 * LANES]."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        held, start, *pair = arguments
+        for half in (0, LANES // 2):
+            mask = [half + k // 2 + (k % 2) * LANES for k in range(LANES)]
+            at = builder.add(start, ir.Constant(start.type, 2 * half))
+            place, alignment = _place(context, builder, signature.args[0], held, at)
+            builder.store(_shuffled(builder, pair[0], pair[1], mask), place, align=alignment)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, a, b), generate
+
+
+@intrinsic
 def spread(typing: Any, number: Any) -> tuple[Any, Callable[..., Any]]:
     """A vector whose elements are all one number."""
 
@@ -79,6 +95,18 @@ def _spread(context: Any, builder: Any, kind: Any, value: Any) -> Any:
     first = builder.insert_element(nothing, value, ir.Constant(ir.IntType(32), 0))
     everywhere = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
     return builder.shuffle_vector(first, nothing, everywhere)
+
+
+@intrinsic
+def spread_at(typing: Any, array: Any, index: Any) -> tuple[Any, Callable[..., Any]]:
+    """A vector whose elements are all array[index]."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = signature.args[0]
+        place = builder.gep(make_array(kind)(context, builder, arguments[0]).data, [arguments[1]])
+        return _spread(context, builder, kind.dtype, builder.load(place))
+
+    return VectorType(array.dtype)(array, types.intp), generate
 
 
 @intrinsic
@@ -129,3 +157,47 @@ def lowest_bit(typing: Any, bits: Any) -> tuple[Any, Callable[..., Any]]:
         return builder.cttz(arguments[0], cgutils.true_bit)
 
     return types.int64(types.int64), generate
+
+
+@intrinsic
+def transpose(
+    typing: Any, source: Any, start: Any, pitch: Any, target: Any, place: Any, target_pitch: Any
+) -> tuple[Any, Callable[..., Any]]:
+    """Writes a square of `LANES` rows and columns of one array to another, with rows for columns.
+
+    Row k begins at start + k * pitch, and column k is written to place + k * target_pitch.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kinds = signature.args
+        array, first, step, out, out_first, out_step = arguments
+
+        def address(kind: Any, held: Any, begin: Any, width: Any, k: int) -> tuple[Any, int]:
+            offset = builder.add(begin, builder.mul(width, ir.Constant(width.type, k)))
+            return _place(context, builder, kind, held, offset)
+
+        rows = []
+        for k in range(LANES):
+            where, alignment = address(kinds[0], array, first, step, k)
+            rows.append(builder.load(where, align=alignment))
+        # Squares of halves are exchanged across the diagonal, at all sizes (Eklundh, 1972).
+        half = LANES // 2
+        while half:
+            low = [k if not k & half else k - half + LANES for k in range(LANES)]
+            high = [k + half if not k & half else k + LANES for k in range(LANES)]
+            for k in range(LANES):
+                if not k & half:
+                    pair = rows[k], rows[k + half]
+                    rows[k], rows[k + half] = (_shuffled(builder, *pair, mask) for mask in (low, high))
+            half //= 2
+        for k, vector in enumerate(rows):
+            where, alignment = address(kinds[3], out, out_first, out_step, k)
+            builder.store(vector, where, align=alignment)
+        return context.get_dummy_value()
+
+    integers = types.intp
+    return types.void(source, integers, integers, target, integers, integers), generate
+
+
+def _shuffled(builder: Any, a: Any, b: Any, mask: list[int]) -> Any:
+    return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), LANES), mask))
