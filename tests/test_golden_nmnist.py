@@ -1,25 +1,22 @@
 # SPDX-License-Identifier: MIT
 """The 20 golden pairs of the community N-MNIST model: accuracy and output spikes under every semantics."""
 
-import importlib.util
-import sys
+import importlib
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 
-BENCHMARK = Path(__file__).resolve().parents[1] / "benchmarks" / "golden.py"
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
 
 @pytest.fixture(scope="module")
-def golden() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("golden_benchmark", BENCHMARK)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+def golden() -> Iterator[ModuleType]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(BENCHMARKS))
+        yield importlib.import_module("golden")
 
 
 @pytest.mark.data
@@ -45,3 +42,28 @@ def test_a_pair_that_is_off_does_not_agree(golden: ModuleType):
     assert near.agrees
     assert not golden.Pair("", 31, True, 0.96, 100.4, 0.94, 100.0, 0.0).agrees
     assert not golden.Pair("", 31, True, 0.94, 100.6, 0.94, 100.0, 0.0).agrees
+
+
+@pytest.mark.data
+def test_snntorchs_import_fails_as_documented_and_runs_when_mended(shared_data: Path, golden: ModuleType):
+    pytest.importorskip("nirtorch", reason="snnTorch imports NIR by nirtorch: see make test-frameworks")
+    (importer,) = (one for one in golden.IMPORTERS if one.framework == "snntorch")
+    data = golden.recordings(shared_data / "nmnist-1100", 31, False)
+    model = shared_data / "nir" / "cnn_sinabs.nir"
+    found = list(golden.imports(importer, model, data, 31))
+    assert [one.pair.semantics for one in found] == ["reset to 0, one", "subtract, one"]
+    for one in found:
+        assert one.plain.startswith("TypeError: conv2d() received an invalid combination of arguments")
+        assert one.differing == 0
+        assert one.pair.agrees
+
+
+def test_an_import_of_the_wrong_shape_is_no_success(golden: ModuleType):
+    x = torch.zeros(2, 3, 2, 34, 34)
+    assert golden.problem(lambda path, x: torch.zeros(*x.shape[:2], 10), Path(), x) is None
+    assert golden.problem(lambda path, x: torch.zeros(3, 10), Path(), x) == "puts out (3, 10) for (2, 3, 10)"
+
+    def fails(path, x):
+        raise ValueError("no such\n node")
+
+    assert golden.problem(fails, Path(), x) == "ValueError: no such node"
