@@ -9,6 +9,7 @@ from torch import nn
 
 pytest.importorskip("sinabs", reason="Sinabs is not installed: see the plugin's README.md")
 pytest.importorskip("art_spiking_sinabs", reason="pip install -e plugins/art-spiking-sinabs")
+pytest.importorskip("nirtorch", reason="Sinabs imports NIR by nirtorch: pip install nirtorch")
 
 import nir
 from sinabs import activation, layers
