@@ -87,3 +87,7 @@ class InvalidSubmission(ArtSpikingError, ValueError):
 
 class DifferentTimeStep(UserWarning):
     """A model with time constants is run at another length of a step than it was made for."""
+
+
+class SemanticsNotStated(UserWarning):
+    """A file leaves open what its neurons do in discrete time, and nothing else stated it."""

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Mapping
 
-from art_spiking.errors import InvalidInput, UnknownName
+from art_spiking.errors import InvalidInput, SemanticsNotStated, UnknownName
 from art_spiking.graphs import GraphSpec
-from art_spiking.semantics import NeuronSemantics
+from art_spiking.semantics import PRESETS, NeuronSemantics
 
 OPEN = ("IF", "LIF", "CubaLIF", "LI", "CubaLI", "I", "Threshold", "SumPool2d")
 """The types of nodes that a semantics says something of."""
@@ -49,6 +50,23 @@ def resolved(
             )
     own = {name: _preset(layers[name]) for name in sorted(layers)}
     return whole, {name: value for name, value in own.items() if value != whole}
+
+
+def warn_if_open(graph: GraphSpec) -> None:
+    """Warns where NIR's own semantics are taken for want of others.
+
+    Warns:
+        SemanticsNotStated: The graph has a layer that a semantics says something of.
+    """
+    left_open = next((name for name, node in graph.nodes.items() if node.type in OPEN), None)
+    if left_open is not None:
+        warnings.warn(
+            f"nothing states the semantics of this model, which its graph leaves open (layer '{left_open}', "
+            f"{graph.nodes[left_open].type}), and those printed in NIR are taken; under others it is another "
+            f"model: pass semantics={', '.join(map(repr, PRESETS))}, or one's own",
+            SemanticsNotStated,
+            stacklevel=3,
+        )
 
 
 def _preset(semantics: NeuronSemantics | str) -> NeuronSemantics:

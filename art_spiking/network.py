@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from art_spiking.building import LayerPlan, plan_graph
 from art_spiking.errors import InvalidInput, InvalidModel
 from art_spiking.graphs import GraphSpec
-from art_spiking.layer_semantics import resolved
+from art_spiking.layer_semantics import resolved, warn_if_open
 from art_spiking.layers import NEURON_TYPES, NeuronLayer, Pooling, make_layer
 from art_spiking.neurons import NeuronSemantics
 from art_spiking.nir_graphs import graph_from_nir, read_nir, write_nir
@@ -126,10 +126,13 @@ class SpikingNetwork(nn.Module):
             InvalidInput: The metadata's semantics or dt_us cannot be used.
 
         Warns:
+            SemanticsNotStated: Neither `semantics` nor the metadata states any, and the graph leaves it open.
             DifferentTimeStep: The model has time constants, and was made for steps of another length.
         """
         graph = read_nir(source) if isinstance(source, str | os.PathLike) else graph_from_nir(source)
         if semantics is None:
+            if "semantics" not in graph.metadata:
+                warn_if_open(graph)
             semantics, stated = parse_model_semantics(str(graph.metadata.get("semantics", "nir")))
             layer_semantics = stated if layer_semantics is None else layer_semantics
         if dt_us is None:

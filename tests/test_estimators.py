@@ -281,7 +281,7 @@ def test_activations_of_foreign_layers_are_averaged_however_they_are_called(batc
 
 @pytest.mark.data
 def test_the_community_network_in_a_notebook(shared_data):
-    net = SpikingNetwork.from_nir(shared_data / "nir" / "cnn_sinabs.nir")
+    net = SpikingNetwork.from_nir(shared_data / "nir" / "cnn_sinabs.nir", semantics="sinabs")
     clf = SpikingClassifier(net, input_shape=(31, 2, 34, 34), nb_classes=10)
     x = (np.random.default_rng(0).random((2, 31, 2, 34, 34)) < 0.05).astype(np.float32)
     assert clf.predict(x).shape == (2, 10)

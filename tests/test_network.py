@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from art_spiking import network as network_module
 from art_spiking.building import Conv, Dense, Flat, Neurons, SumPool, plan_graph
-from art_spiking.errors import DifferentTimeStep, InvalidInput, InvalidModel, UnknownName
+from art_spiking.errors import DifferentTimeStep, InvalidInput, InvalidModel, SemanticsNotStated, UnknownName
 from art_spiking.graphs import GraphSpec, NodeSpec
 from art_spiking.layers import NeuronLayer, Pooling
 from art_spiking.network import SpikingNetwork
@@ -411,7 +411,8 @@ class TestNirFiles:
 
     def test_what_nothing_states_is_nirs(self):
         graph = nir.NIRGraph.from_list(nir.IF(np.ones(3, np.float32), np.ones(3, np.float32)))
-        network = SpikingNetwork.from_nir(graph)
+        with pytest.warns(SemanticsNotStated, match=r"\(layer 'if', IF\), and those printed in NIR"):
+            network = SpikingNetwork.from_nir(graph)
         assert (network.semantics, network.dt_us) == (PRESETS["nir"], None)
 
     @pytest.mark.parametrize(
@@ -424,7 +425,7 @@ class TestNirFiles:
     )
     def test_metadata_that_cannot_be_used(self, stated, said):
         graph = nir.NIRGraph.from_list(nir.IF(np.ones(3, np.float32), np.ones(3, np.float32)))
-        graph.metadata = stated
+        graph.metadata = {"semantics": "nir"} | stated
         with pytest.raises((InvalidInput, UnknownName), match=said):
             SpikingNetwork.from_nir(graph)
         assert SpikingNetwork.from_nir(graph, semantics="nir", dt_us=1000).dt_us == 1000
