@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The commands: `art-spiking leaderboard new | check | schema | run | verify | site`."""
+"""The commands: `art-spiking leaderboard new | check | schema | run | verify | sign | site`."""
 
 from __future__ import annotations
 
@@ -138,7 +138,8 @@ def verify_command(records: Path, *, sample: int, everything: bool, **options: A
 
     RECORDS is a folder of cells, or a model's folder in it. Every cell's file is checked against its hash,
     and its digests of model, suite and data against those at hand. The chosen cells are computed in fresh
-    processes, and must give the same predictions, costs, flags and counts, sample by sample. Nothing is
+    processes, and must give the same predictions, costs, flags and counts, sample by sample. A model's log,
+    if it has one, is checked first: its signatures, and that no signed cell was changed or lost. Nothing is
     written into RECORDS.
 
     Exit codes: 0 the same; 1 a cell differs, is broken, or cannot be derived; 2 nothing to verify; 3 an
@@ -147,6 +148,33 @@ def verify_command(records: Path, *, sample: int, everything: bool, **options: A
     from art_spiking_leaderboard.verifying import VerifyOptions, verify_all
 
     return verify_all(VerifyOptions(records, sample=None if everything else sample, **options))
+
+
+@leaderboard.command("sign")
+@click.argument("records", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option(
+    "--key",
+    type=click.Path(path_type=Path, exists=True),
+    required=True,
+    help="Your SSH key, ~/.ssh/id_ed25519.",
+)
+@click.option("--as", "signer", required=True, metavar="NAME", help="Your name in RECORDS' allowed_signers.")
+@click.option("--note", required=True, help="What changed, or why the model is withdrawn.")
+@click.option("--withdraw", is_flag=True, help="The model loses its rank, and stays visible with the note.")
+def sign_command(records: Path, *, key: Path, signer: str, note: str, withdraw: bool) -> int:
+    """Sign the cells of a model, or withdraw it: append an entry to its log.
+
+    RECORDS is a model's folder of cells. The entry, a line of log.jsonl in it, holds the hash of every cell
+    and of the line before, and your signature. `verify` and `site` check it against the allowed_signers in
+    the folder of records.
+    """
+    from art_spiking_leaderboard.signing import LOG, sign
+
+    entry = sign(records.resolve(), key, signer=signer, note=note, withdrawn=withdraw)
+    click.echo(
+        f"{'Withdrew' if withdraw else 'Signed'} {entry.model}: {len(entry.cells)} cells, {records / LOG}"
+    )
+    return 0
 
 
 @leaderboard.command("site")

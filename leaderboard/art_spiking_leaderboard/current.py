@@ -11,6 +11,7 @@ from art_spiking_leaderboard.cells import BrokenCell, Cell, CellStore
 from art_spiking_leaderboard.check import Names, Submission, model_identity
 from art_spiking_leaderboard.engine import model_digest
 from art_spiking_leaderboard.ranking import Entrant, Row, rank
+from art_spiking_leaderboard.signing import SIGNERS, read_log
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,12 @@ def tables(
         cells = current_cells(entry, store, suite, warn)
         records = {cell.record.case.name: cell.record for cell in cells}
         claimed = manifest.training.claimed_clean_accuracy
+        log = read_log(store.root / manifest.name, store.root / SIGNERS)
+        for problem in log.problems:
+            warn(f"the log of {manifest.name} is not to be trusted: {problem}")
+        withdrawn = None if log.problems else log.withdrawn
         by_data.setdefault(manifest.data.name, []).append(
-            Entrant(manifest.name, manifest.data.name, claimed, records)
+            Entrant(manifest.name, manifest.data.name, claimed, records, withdrawn)
         )
     return [Table(suite, data, rank(entrants, suite)) for data, entrants in sorted(by_data.items())]
 

@@ -21,12 +21,16 @@ RANK_RULE = (
 
 @dataclass(frozen=True)
 class Entrant:
-    """A submission with the records that its current files have in one suite."""
+    """A submission with the records that its current files have in one suite.
+
+    `withdrawn` says why it was withdrawn; None if it was not.
+    """
 
     name: str
     data: str
     claimed_clean: float
     records: Mapping[str, Record]
+    withdrawn: str | None = None
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,8 @@ def _claim_problem(claimed: float, clean: Share) -> str | None:
 
 def _row(entrant: Entrant, suite: Suite) -> Row:
     records = {case.name: entrant.records[case.name] for case in suite.cases if case.name in entrant.records}
-    reasons = _missing(records, suite)
+    reasons: tuple[str, ...] = () if entrant.withdrawn is None else (f"withdrawn: {entrant.withdrawn}",)
+    reasons += _missing(records, suite)
     row = Row(entrant.name, entrant.data, records, reasons=reasons)
     if not records:
         return row

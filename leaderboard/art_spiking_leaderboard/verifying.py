@@ -17,6 +17,7 @@ from art_spiking_leaderboard.cells import Cell
 from art_spiking_leaderboard.check import Submission, check_submission, find_submissions
 from art_spiking_leaderboard.engine import CellSpec, Job, Workbench
 from art_spiking_leaderboard.origins import Origin
+from art_spiking_leaderboard.signing import SIGNERS, read_log
 from art_spiking_leaderboard.verify import (
     BAD,
     AtHand,
@@ -65,6 +66,7 @@ def verify_all(
         model: check_submission(folders[model], workbench.names) for model, _ in places if model in folders
     }
     refused = _refused(checked)
+    logs_hold = _check_logs(store.root, sorted({model for model, _ in places}))
     derivable: list[Derivable] = []
     findings: list[Finding] = []
     for model, suite in places:
@@ -99,7 +101,22 @@ def verify_all(
     _print(findings, seed, as_json=options.as_json)
     if refused:
         return INVALID
-    return DOUBTFUL if any(finding.verdict in BAD for finding in findings) else 0
+    return DOUBTFUL if not logs_hold or any(finding.verdict in BAD for finding in findings) else 0
+
+
+def _check_logs(records: Path, models: Sequence[str]) -> bool:
+    """Prints what the models' logs say, on stderr; whether they hold. A model without a log is let be."""
+    holds = True
+    for model in models:
+        state = read_log(records / model, records / SIGNERS)
+        for problem in state.problems:
+            click.echo(f"{model}: LOG: {problem}", err=True)
+        holds = holds and not state.problems
+        if state.entries and not state.problems:
+            last = state.entries[-1]
+            more = f"; {len(state.unsigned)} cells are newer" if state.unsigned else ""
+            click.echo(f"{model}: signed by {last.signer} on {last.date[:10]}: {last.note}{more}", err=True)
+    return holds
 
 
 def _refused(checked: dict[str, Submission]) -> set[str]:
