@@ -257,12 +257,49 @@ def test_a_state_that_the_model_keeps_itself_does_not_stay():
     assert model.state == ()
 
 
-def test_a_parallel_layer_is_wrapped_and_named():
+def parallel(**options):
+    """Layers with their own weights, whose potential never falls below zero; they take whole sequences."""
     torch.manual_seed(0)
-    layers = snn.LeakyParallel(6, FEATURES, beta=0.9), snn.LeakyParallel(FEATURES, CLASSES, beta=0.8)
-    model = lively(nn.Sequential(*layers))
-    x = events(5, seed=3, shape=SHAPE)[:, :, :6]
+    layers = (
+        snn.LeakyParallel(6, FEATURES, beta=0.9, **options),
+        snn.LeakyParallel(FEATURES, CLASSES, beta=0.8, threshold=2.0),
+    )
+    model = nn.Sequential(*layers)
+    with torch.no_grad():
+        for layer in layers:
+            layer.rnn.weight_ih_l0.mul_(3).add_(0.2)
+    return model.eval()
+
+
+@pytest.mark.parametrize("options", [{}, {"bias": False}, {"learn_beta": True, "learn_threshold": True}])
+def test_a_parallel_layer_is_wrapped_and_compiled(options):
+    model, x = parallel(**options), events(5, seed=3, shape=SHAPE)[:, :, :6]
     own = model(x.transpose(0, 1)).transpose(0, 1)
-    with pytest.warns(NotCompiled, match="layer '0' is LeakyParallel, a neuron that graphs do not have"):
-        network = compile_network(model, probe=x)
+    assert 0 < float(own.detach().mean()) < 1
+    assert torch.equal(FrameworkNetwork(model)(x), own)
+    network = compile_network(model, probe=x)
+    assert isinstance(network, SpikingNetwork)
     assert torch.equal(network(x), own)
+    leaf = x.clone().requires_grad_(True)
+    (theirs,) = torch.autograd.grad(model(leaf.transpose(0, 1)).sum(), leaf)
+    leaf = x.clone().requires_grad_(True)
+    (ours,) = torch.autograd.grad(network(leaf).sum(), leaf)
+    assert float((ours - theirs).norm() / theirs.norm()) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"graded_spikes_factor": 2.0}, "layer '0' scales its spikes"),
+        ({"weight_hh_enable": True}, "layer '0' connects its neurons' potentials"),
+        ({"threshold": -1.0}, "layer '0' has a threshold that is not above 0"),
+    ],
+)
+def test_a_parallel_layer_that_is_not_compiled_is_named(options, reason):
+    model, x = parallel(**options), events(5, seed=3, shape=SHAPE)[:, :, :6]
+    if "weight_hh_enable" in options:
+        with torch.no_grad():
+            model[0].rnn.weight_hh_l0.add_(0.01)
+    with pytest.warns(NotCompiled, match=reason):
+        network = compile_network(model, probe=x)
+    assert torch.equal(network(x), model(x.transpose(0, 1)).transpose(0, 1))

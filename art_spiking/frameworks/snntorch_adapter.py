@@ -150,7 +150,7 @@ class SnnTorchAdapter(FrameworkAdapter):
         return twin
 
     def plan(self, layer: nn.Module, shape: tuple[int, ...], dt_us: float) -> NeuronPlan:
-        """See `FrameworkAdapter`: Leaky, Synaptic, RSynaptic; Lapicque and RLeaky but for reset to zero."""
+        """See `FrameworkAdapter`: Leaky, Synaptic, RSynaptic, LeakyParallel; Lapicque, RLeaky but to zero."""
         return plan_of(layer, shape, dt_us)
 
     def _surrogate_of(self, layer: nn.Module) -> Surrogate | None:

@@ -21,7 +21,9 @@ _ENDLESS = 2.0**60
 
 
 def plan_of(layer: nn.Module, shape: tuple[int, ...], dt_us: float) -> NeuronPlan:
-    """The node and semantics of Leaky, Synaptic, Lapicque, RLeaky or RSynaptic, and the last two's feedback.
+    """The node and semantics of Leaky, Synaptic, Lapicque, LeakyParallel, RLeaky or RSynaptic.
+
+    The last two have a feedback, LeakyParallel weights of its own.
 
     With decay b and dt the length of a step, Leaky is a LIF with tau = dt / (1 - b) and r = tau / dt, for
     which an Euler step is u[t] = b v[t-1] + x[t]; Synaptic is a CubaLIF likewise. Lapicque's decay and gain
@@ -35,6 +37,8 @@ def plan_of(layer: nn.Module, shape: tuple[int, ...], dt_us: float) -> NeuronPla
 
     options: Any = layer
     kind = type(layer)
+    if kind is snntorch.LeakyParallel:
+        return _parallel(options, shape, dt_us)
     if kind not in (*_with_synapse(), snntorch.Leaky, snntorch.RLeaky, snntorch.Lapicque):
         raise Inexpressible(f"is {kind.__name__}, a neuron that graphs do not have")
     _refuse_options(options)
@@ -72,6 +76,42 @@ def plan_of(layer: nn.Module, shape: tuple[int, ...], dt_us: float) -> NeuronPla
     full = {name: np.broadcast_to(value, shape).copy() for name, value in arrays.items()}
     node = NodeSpec("CubaLIF" if has_synapse else "LIF", {}, full)
     return NeuronPlan(node, semantics, feedback=_feedback(options, shape) if recurrent else None)
+
+
+def _parallel(layer: Any, shape: tuple[int, ...], dt_us: float) -> NeuronPlan:
+    """LeakyParallel: full connections, and neurons that never reset and whose potential stays above zero.
+
+    It is torch's RNN with a rectifier, which adds up bias and potential in another order: the sums may differ
+    in their last digit.
+    """
+    if not bool((layer.graded_spikes_factor == 1).all()):
+        raise Inexpressible("scales its spikes (graded_spikes_factor is not 1)")
+    if not bool((layer.threshold > 0).all()):
+        raise Inexpressible("has a threshold that is not above 0")
+    recurrent = layer.rnn.weight_hh_l0.detach()
+    decay = recurrent.diagonal()
+    if not torch.equal(recurrent, decay.diag()):
+        raise Inexpressible("connects its neurons' potentials (weight_hh_enable=True)")
+    if not bool(((decay >= 0) & (decay <= 1)).all()):
+        raise Inexpressible("has decays outside 0 to 1")
+    size = (recurrent.shape[0],)
+    arrays: dict[str, Array] = {"weight": layer.rnn.weight_ih_l0.detach().cpu().numpy()}
+    if layer.rnn.bias:
+        arrays["bias"] = (layer.rnn.bias_ih_l0 + layer.rnn.bias_hh_l0).detach().cpu().numpy()
+    share = _share(node_value(decay, size))
+    neurons: dict[str, Array] = {
+        "tau": dt_us * 1e-6 / share,
+        "r": 1 / share,
+        "v_leak": np.zeros(1),
+        "v_threshold": node_value(layer.threshold, size),
+        "v_reset": np.zeros(1),
+    }
+    full = {name: np.broadcast_to(value, size).copy() for name, value in neurons.items()}
+    return NeuronPlan(
+        NodeSpec("LIF", {}, full),
+        NeuronSemantics(reset="none", v_min=0.0, fires="gt"),
+        weights=NodeSpec("Affine" if layer.rnn.bias else "Linear", {}, arrays),
+    )
 
 
 def _with_synapse() -> tuple[type[nn.Module], ...]:
