@@ -25,7 +25,7 @@ from art_spiking_leaderboard.origins import Origin, commit_words
 LOG = "log.jsonl"
 NAMESPACE = "art-spiking"
 SIGNERS = "allowed_signers"
-"""Who may sign, in the folder of records and in OpenSSH's form: `ada namespaces="art-spiking" ssh-ed25519 A...`."""
+"""Who may sign, in the folder of records: `ada namespaces="art-spiking" ssh-ed25519 AAAA...`."""
 _LOG_BYTES = 1 << 26
 
 
