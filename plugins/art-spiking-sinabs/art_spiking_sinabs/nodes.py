@@ -17,7 +17,7 @@ from art_spiking.semantics import NeuronSemantics
 _ENDLESS = 2.0**60
 _CLAMPED = (
     "has a lower bound of the potential (min_v_mem): below it Sinabs' spikes still have their surrogate's "
-    "gradient, those of the fused network none; and Sinabs' bound rounds every potential, which over hundreds "
+    "gradient, those of the fused network none; and Sinabs' bound rounds the potentials, which over hundreds "
     "of steps may move a spike"
 )
 
