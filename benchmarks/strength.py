@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from art.attacks.evasion import ProjectedGradientDescent, UniversalPerturbation
 from strength_paths import paths
+from strength_queries import queries
 from strength_sparse import SPARSE_SECTIONS
 from strength_universal import UNIVERSAL_SECTIONS
 
@@ -32,7 +33,6 @@ from art_spiking.attacks import (
     AutoSpike,
     EventAttack,
     EventGradientAttack,
-    EventSquare,
     RandomEvents,
     RandomPatch,
     RandomRetiming,
@@ -151,14 +151,11 @@ def timing(setting: Setting) -> Iterator[Row]:
         yield setting.run(repr(threat), attack, control)
 
 
-def without_gradients(setting: Setting) -> Iterator[Row]:
-    """Success of the query attack by the number of queries, and of the ensemble."""
+def auto(setting: Setting) -> Iterator[Row]:
+    """Success of the ensemble."""
     for budget in (50, 200):
         threat = EventEdits(budget)
         control = RandomEvents(setting.model, threat)
-        for queries in (30, 100, 300, 1000):
-            attack = EventSquare(setting.model, threat, queries=queries)
-            yield setting.run(f"{budget} edits, {queries} queries", attack, control)
         yield setting.run(f"{budget} edits, AutoSpike", AutoSpike(setting.model, threat), control)
 
 
@@ -281,7 +278,8 @@ def timed(work: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
 SECTIONS = {
     "edits": edits,
     "timing": timing,
-    "queries": without_gradients,
+    "auto": auto,
+    "queries": queries,
     "universal": universal,
     "time": fit_time,
     "patch": patch,

@@ -8,9 +8,11 @@ import torch
 from art.exceptions import EstimatorError
 
 from art_spiking.attacks import (
+    AutoSpike,
     EventGradientAttack,
     EventSquare,
     RandomEvents,
+    RandomRetiming,
     SpikeRetiming,
     SpikingUniversalPerturbation,
 )
@@ -132,6 +134,14 @@ def test_a_threat_that_does_not_fit_names_the_attacks_that_do(spiking):
         EventSquare(spiking, Retiming(1))
     with pytest.raises(InvalidInput, match="attacks that do: none that is installed"):
         EventSquare(spiking, Linf(0.1))
+
+
+@pytest.mark.parametrize("attack", [SpikeRetiming, RandomRetiming, AutoSpike])
+def test_a_timing_attack_on_a_static_image_names_the_attacks_that_edit(attack, x):
+    model = SpikingClassifier(spiking_stand_ins.TinyNetwork(), input_shape=(1, *SHAPE[1:]))
+    with pytest.raises(InvalidInput, match=r"one step.*T is 1.*event-square \(EventSquare\)") as error:
+        attack(model, Retiming(1)).generate(x[:, :1])
+    assert "spike-retiming" not in str(error.value)
 
 
 def test_what_is_no_model_is_refused_as_art_does():

@@ -33,7 +33,7 @@ from art_spiking.estimators.inputs import check_shape, label_indices
 from art_spiking.events import validate_spike_tensor
 from art_spiking.gradient_paths import GradientPath, path_from_dict, path_named
 from art_spiking.surrogates import Atan
-from art_spiking.threats import EventThreat, ThreatModel
+from art_spiking.threats import EventEdits, EventThreat, Retiming, ThreatModel
 
 Array = npt.NDArray[Any]
 
@@ -256,6 +256,13 @@ class EventAttack(EvasionAttack, Generic[ThreatT]):
         clean = torch.from_numpy(counts).to(self.estimator.device)
         # The threat refuses here, before any work, a budget or a polarity that the input cannot have.
         self.threat.check_input(clean[:1])
+        if isinstance(self.threat, Retiming) and clean.shape[1] == 1:
+            raise InvalidInput(
+                "events cannot move in time in a recording of one step",
+                asked=repr(self.threat),
+                found=f"{tuple(clean.shape)}: T is 1",
+                remedy=f"attacks that insert and delete events: {serving_text(EventEdits(1))}",
+            )
         if y is not None:
             labels = label_indices(np.asarray(y), len(clean), self.estimator.nb_classes)
             return clean, torch.as_tensor(labels, device=clean.device), None
