@@ -12,6 +12,7 @@ import torch
 
 from art_spiking.attacks.objectives import soft_gap
 from art_spiking.errors import InvalidInput, InvalidModel
+from art_spiking.estimators.draws import DECISION_DRAWS, TOLERANCE, draw_difference
 from art_spiking.events import validate_spike_tensor
 from art_spiking.metrics import Classes, accuracy
 from art_spiking.records import Flag
@@ -31,9 +32,6 @@ ZERO_GRADIENT_SHARE = 0.1
 
 BATCH_SHARE = 0.05
 """From this share of samples on whose logits change with their batch, the model is taken to mix samples."""
-
-# Another order of floating-point sums moves logits by less than this, relative to the largest.
-_TOLERANCE = 1e-4
 
 
 def model_flags(estimator: SpikingClassifier, x: Array, y: Array) -> tuple[Flag, ...]:
@@ -78,11 +76,13 @@ def zero_gradient_flag(estimator: SpikingClassifier, x: torch.Tensor, y: torch.T
 
 def randomness_flag(estimator: SpikingClassifier, x: torch.Tensor) -> Flag | None:
     """A flag when two fresh copies of the model differ on one input: it draws random numbers."""
-    first = _logits(copy.deepcopy(estimator), x, seed=0)
-    worst = max(_difference(first, _logits(copy.deepcopy(estimator), x, seed=seed)) for seed in (0, 1))
-    if worst <= _TOLERANCE:
+    worst = draw_difference(estimator, x)
+    if worst <= TOLERANCE:
         return None
-    text = "identical calls give different logits: one draw of the model was attacked and scored"
+    text = (
+        f"identical calls give different logits: the majority of {DECISION_DRAWS} draws is scored, and "
+        "attacks that average no draws of the model are weak against it"
+    )
     return Flag(code="non-deterministic", text=text, value=worst)
 
 
@@ -92,7 +92,7 @@ def state_flag(estimator: SpikingClassifier, x: torch.Tensor) -> Flag | None:
     used = copy.deepcopy(estimator)
     _logits(used, torch.ones_like(x), seed=0)
     worst = _difference(fresh, _logits(used, x, seed=0))
-    if worst <= _TOLERANCE:
+    if worst <= TOLERANCE:
         return None
     text = "logits depend on earlier calls: the model keeps state, give the classifier its reset"
     return Flag(code="state-leak", text=text, value=worst)
@@ -108,7 +108,7 @@ def batch_flag(estimator: SpikingClassifier, x: torch.Tensor) -> Flag | None:
     turned[order] = _logits(model, x[order], seed=0)
     scale = max(1.0, float(together.abs().max()))
     apart = torch.maximum((alone - together).abs(), (turned - together).abs()).amax(dim=1) / scale
-    share = float((apart > _TOLERANCE).float().mean())
+    share = float((apart > TOLERANCE).float().mean())
     if share < BATCH_SHARE:
         return None
     text = f"logits of {share:.0%} of samples change with the other samples of their batch"

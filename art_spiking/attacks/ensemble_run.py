@@ -14,14 +14,17 @@ from art_spiking.attacks.allowance import Allowance, Plan, Prices, plan
 from art_spiking.attacks.ensembles import Member
 from art_spiking.attacks.outcomes import LeftOut, MemberOutcome
 from art_spiking.errors import InvalidModel
-from art_spiking.estimators.draws import DECISION_DRAWS, decide, is_random
+from art_spiking.estimators.draws import DECISION_DRAWS, is_random
 
 if TYPE_CHECKING:
     from art_spiking.attacks.auto import AutoSpike
     from art_spiking.attacks.base import EventAttack
 
-GRADIENT_DRAWS, PREDICTION_DRAWS = 4, 4
+GRADIENT_DRAWS, PREDICTION_DRAWS = 4, 8
 """Draws of a random model that the members average, of a gradient and of a prediction."""
+
+SURE = 0.8
+"""From this share of its draws on a sample of a random model counts as fooled and leaves."""
 
 _FEW = 4
 _NO_GRADIENT = "no gradient leads from the logits to the input"
@@ -40,7 +43,8 @@ class EnsembleRun:
         self._auto, self._clean, self._labels = auto, clean, labels
         self._allowance = allowance
         self._random = is_random(auto.estimator, clean[:_FEW])
-        self._start = self._decided(clean, labels)
+        self._start = self._share(clean, labels) > 0.5
+        self._best = torch.zeros(len(clean))
         self._open = ~self._start
         self._exhaustive = auto.exhaustive or auto.fewest
         self._table: list[Tensor] = []
@@ -133,24 +137,26 @@ class EnsembleRun:
     def _attack_part(self, attack: EventAttack[Any], rows: Tensor, fooled: Tensor) -> None:
         clean, labels = self._clean[rows], self._labels[rows]
         found = torch.from_numpy(attack.generate(clean.cpu().numpy(), labels.cpu().numpy())).to(clean)
-        won = self._decided(found, labels)
-        fooled[rows] = won
+        share = self._share(found, labels)
+        won = share >= (SURE if self._random else 1.0)
+        fooled[rows] = share > 0.5
         if self._auto.fewest:
             cost = torch.from_numpy(self._auto.threat.cost(found, clean).edits)
             better = won & (cost < self._spent[rows])
             self._spent[rows[better]] = cost[better]
             better |= ~won & self._open[rows]
         else:
-            # A sample that nothing fools keeps the last attempt.
-            better = self._open[rows]
+            # A sample that nothing fools keeps the last of its best attempts.
+            better = self._open[rows] & (share >= self._best[rows])
+        self._best[rows[better]] = share[better]
         self.result[rows[better]] = found[better]
         self._open[rows[won]] = False
 
-    def _decided(self, x: Tensor, labels: Tensor) -> Tensor:
-        """Whether samples are what the attacker wants: by one pass, or a random model's majority."""
-        draws = DECISION_DRAWS if self._random else 1
-        classes, _ = decide(self._auto.estimator, x, draws=draws, batch_size=self._auto.batch_size)
-        return self._auto.fooled(classes, labels).cpu()
+    def _share(self, x: Tensor, labels: Tensor) -> Tensor:
+        """In which share of passes each sample is what the attacker wants: one pass, or a random model's."""
+        auto, passes = self._auto, DECISION_DRAWS if self._random else 1
+        classes = [auto.estimator.predict_torch(x, auto.batch_size).argmax(1) for _ in range(passes)]
+        return torch.stack([auto.fooled(found, labels).cpu() for found in classes]).float().mean(0)
 
     def _measured(self) -> Prices:
         """Times one forward pass and one gradient of a few samples, after one of each to warm up."""

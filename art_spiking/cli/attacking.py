@@ -3,13 +3,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import io
 import json
 import shutil
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,10 +26,9 @@ from art_spiking.cli.written import parse_parameters, parse_threat
 from art_spiking.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from art_spiking.attacks.auto import MemberOutcome
     from art_spiking.evaluate import OnAdversarial, Setting
     from art_spiking.records import Record
-    from art_spiking.registry import Catalogue, Entry
+    from art_spiking.registry import Entry
     from art_spiking.suites import Case
     from art_spiking.threats import ThreatModel
 
@@ -39,7 +36,6 @@ _AUTO = "auto-spike"
 _ATTACK_FAILED = 1
 _GIVEN_ELSEWHERE = {"seed": "--seed", "threat": "--threat", "exhaustive": "--exhaustive"}
 _SHARED = ("model", "data", "data_dir", "dt_us", "steps", "semantics", "readout", "binary", "limit")
-_HEAD = ("member", "tried", "fooled", "alone", "forwards", "backwards", "seconds")
 
 ADVERSARIAL = "adversarial.npz"
 RESULT = "attack.json"
@@ -52,6 +48,8 @@ class Asked:
     attack: str
     threat: dict[str, Any]
     parameters: dict[str, Any]
+    trust: bool
+    minutes: float | None
     seed: int
     craft: int
 
@@ -72,6 +70,18 @@ class Asked:
 @click.option("--attack", metavar="NAME", help="Run this attack instead; see `art-spiking list attacks`.")
 @click.option("--parameters", metavar="TEXT", help="Of --attack: key=value,... as in queries=300.")
 @click.option("--exhaustive", is_flag=True, help="AutoSpike: let every member attack every sample.")
+@click.option("--fewest", is_flag=True, help="AutoSpike: of each sample keep the success with fewest edits.")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    help="AutoSpike: most time, a quarter of it for the checks. What goes first where it is short: "
+    "exhaustive, restarts, queries, later members, samples of the checks; the result says what went.",
+)
+@click.option(
+    "--trust/--no-trust",
+    default=None,
+    help="Run the checks that tell whether the number is to be trusted (the default for AutoSpike).",
+)
 @click.option(
     "--seed",
     type=click.IntRange(0, 2**32 - 1),
@@ -97,7 +107,7 @@ def attack_command(**options: Any) -> int:
 
     MODEL is a .nir file, or a folder with graph.json and weights.safetensors. Prints the robust accuracy with
     a 95 % interval, the accuracy under random changes of equal budget, what was changed, every reason to
-    doubt the number, and what each attack of the ensemble did.
+    doubt the number, what each attack of the ensemble did, and what the checks found.
 
     \b
     Example:
@@ -114,8 +124,8 @@ def attack_command(**options: Any) -> int:
         out=options["out"],
         as_json=options["as_json"],
     )
-    record, members = _run(request, _asked(options))
-    result = _result(record, members)
+    record = _run(request, _asked(options))
+    result = _result(record)
     if request.out is not None:
         from art_spiking.files import write_atomically
 
@@ -123,32 +133,16 @@ def attack_command(**options: Any) -> int:
     if request.as_json:
         click.echo(json.dumps(result, allow_nan=False))
     else:
-        click.echo(table([record], width=min(100, max(80, shutil.get_terminal_size().columns))))
-        if members:
-            click.echo("\n" + member_table(members))
+        from art_spiking.cli.attack_output import ensemble_table, trust_table
+
+        width = min(100, max(80, shutil.get_terminal_size().columns))
+        parts = [table([record], width=width)]
+        if record.ensemble is not None:
+            parts.append(ensemble_table(record.ensemble, width=width))
+        if record.trust is not None:
+            parts.append(trust_table(record.trust, width=width))
+        click.echo("\n\n".join(parts))
     return _ATTACK_FAILED if record.status != "ok" else 0
-
-
-def member_table(members: Sequence[MemberOutcome]) -> str:
-    """What each member of the ensemble did, in the order in which they ran."""
-    from art_spiking.attacks.auto import VERSION
-
-    cells = [
-        (m.name, m.tried, m.fooled, "-" if m.alone is None else m.alone, m.forwards, m.backwards)
-        for m in members
-    ]
-    rows = [_HEAD, *((*map(str, row), f"{m.seconds:.1f}") for row, m in zip(cells, members, strict=True))]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
-    lines = [
-        "  ".join([row[0].ljust(widths[0]), *(t.rjust(w) for t, w in zip(row[1:], widths[1:], strict=True))])
-        for row in rows
-    ]
-    lines.insert(1, "  ".join("-" * width for width in widths))
-    if any(member.alone is not None for member in members):
-        note = "every member attacked every sample; alone: fooled by no other member"
-    else:
-        note = "each member attacked what those before it left; --exhaustive tells what each fools alone"
-    return "\n".join([f"AutoSpike, ensemble {VERSION}", *lines, note])
 
 
 def _asked(options: dict[str, Any]) -> Asked:
@@ -158,7 +152,7 @@ def _asked(options: dict[str, Any]) -> Asked:
         InvalidInput: options that exclude each other, or text that does not parse.
     """
     name = options["attack"]
-    for option in ("auto", "exhaustive"):
+    for option in ("auto", "exhaustive", "fewest", "minutes"):
         if name is not None and options[option]:
             raise InvalidInput(
                 f"--{option} belongs to AutoSpike, and --attack names another one",
@@ -175,17 +169,21 @@ def _asked(options: dict[str, Any]) -> Asked:
     for given, instead in _GIVEN_ELSEWHERE.items():
         if given in parameters:
             raise InvalidInput(f"'{given}' is no parameter here", remedy=f"give {instead}")
+    if name is None:
+        parameters = {option: options[option] for option in ("exhaustive", "fewest")}
     return Asked(
         attack=_AUTO if name is None else name,
         threat=parse_threat(options["threat"]),
-        parameters={"exhaustive": options["exhaustive"]} if name is None else parameters,
+        parameters=parameters,
+        trust=name is None if options["trust"] is None else options["trust"],
+        minutes=options["minutes"],
         seed=options["seed"],
         craft=options["craft"],
     )
 
 
-def _run(request: Request, asked: Asked) -> tuple[Record, tuple[MemberOutcome, ...]]:
-    """The record of the attack and, of an ensemble, what its members did."""
+def _run(request: Request, asked: Asked) -> Record:
+    """The record of the attack."""
     from art_spiking.attacks import AutoSpike
     from art_spiking.attacks.choosing import SWEEP
     from art_spiking.evaluate import Providers, Splits, build_threat, evaluate_case, kinds_in, prepare
@@ -198,8 +196,7 @@ def _run(request: Request, asked: Asked) -> tuple[Record, tuple[MemberOutcome, .
     datasets[request.data]
     for kind in kinds_in(asked.threat):
         threats[kind]
-    built: list[Any] = []
-    entry = _remembering(attacks[asked.attack], built)
+    entry = attacks[asked.attack]
     if request.out is not None:
         check_writable(request.out)
     network, steps = load_network(request)
@@ -218,30 +215,11 @@ def _run(request: Request, asked: Asked) -> tuple[Record, tuple[MemberOutcome, .
         Splits(craft=craft, test=test),
         _suite(case),
         name=request.model.stem,
-        providers=Providers(_with(attacks, entry), threats),
+        providers=Providers(attacks, threats),
         command=("art-spiking", *sys.argv[1:]),
     )
-    built.clear()
     click.echo(f"attacking {len(test.y)} samples with {asked.attack} ...", err=True)
-    record = evaluate_case(setting, case, on_adversarial=_keeper(request.out, setting))
-    return record, built[0].outcomes if built and isinstance(built[0], AutoSpike) else ()
-
-
-def _remembering(entry: Entry, built: list[Any]) -> Entry:
-    """The entry, whose factory also keeps what it builds: the host shows records, not attacks."""
-    factory = entry.load()
-
-    @functools.wraps(factory, updated=())
-    def build(*arguments: Any, **options: Any) -> Any:
-        attack = factory(*arguments, **options)
-        built.append(attack)
-        return attack
-
-    return dataclasses.replace(entry, target=build)
-
-
-def _with(attacks: Catalogue, entry: Entry) -> Catalogue:
-    return dataclasses.replace(attacks, entries={**attacks.entries, entry.name: entry})
+    return evaluate_case(setting, case, on_adversarial=_keeper(request.out, setting))
 
 
 def _checked_attack(entry: Entry, asked: Asked, estimator: Any, threat: ThreatModel, first: Any) -> Any:
@@ -269,6 +247,8 @@ def _case(asked: Asked, threat: ThreatModel, *, universal: bool) -> Case:
         threat=asked.threat,
         parameters=asked.parameters,
         seed=asked.seed,
+        trust=asked.trust,
+        minutes=asked.minutes,
         control=None if control is None else Control(attack=control),
     )
 
@@ -319,12 +299,10 @@ def _keeper(out: Path | None, setting: Setting) -> OnAdversarial | None:
     return keep
 
 
-def _result(record: Record, members: Sequence[MemberOutcome]) -> dict[str, Any]:
-    """What --json prints: the evaluation of one case, and what the members of an ensemble did."""
-    from art_spiking.attacks.auto import VERSION
+def _result(record: Record) -> dict[str, Any]:
+    """What --json prints: the evaluation of one case, what an ensemble's members did, what checks found."""
     from art_spiking.cli.output import summary
 
-    ensemble = None
-    if members:
-        ensemble = {"version": VERSION, "members": [dataclasses.asdict(member) for member in members]}
-    return {**summary([record]), "ensemble": ensemble}
+    told = (record.ensemble, record.trust)
+    ensemble, trust = (None if part is None else part.model_dump(mode="json") for part in told)
+    return {**summary([record]), "ensemble": ensemble, "trust": trust}

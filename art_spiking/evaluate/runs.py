@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import datetime
 import time
 import traceback
@@ -17,14 +18,28 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from art_spiking.attacks import AutoSpike
+from art_spiking.attacks.ensembles import VERSION
 from art_spiking.checks import adversarial_flags, control_flag
 from art_spiking.estimators.own_surrogate import OwnSurrogateWarning, own_surrogate_text
 from art_spiking.evaluate.parameters import check_parameters
 from art_spiking.evaluate.settings import Providers, Setting, Splits, predict, prepare
 from art_spiking.evaluate.threats import build_threat, kinds_in
-from art_spiking.records import Costs, Failure, Flag, Provenance, Record
+from art_spiking.records import (
+    CheckResult,
+    Costs,
+    EnsembleResult,
+    Failure,
+    Flag,
+    MemberResult,
+    Omission,
+    Provenance,
+    Record,
+    TrustResult,
+)
 from art_spiking.suites import Case, Suite
 from art_spiking.surroundings import own_surroundings
+from art_spiking.trust import Battery, examine
 
 if TYPE_CHECKING:
     from art_spiking.estimators import SpikingClassifier
@@ -35,6 +50,9 @@ OnAdversarial = Callable[[Record, SpikeArray, SpikeArray], object]
 """Called with each finished record, the clean samples and the adversarial ones, for figures and files."""
 
 _TRACEBACK_FRAMES = 12
+
+_ATTACK_SHARE = 0.75
+"""Of the minutes of a case, what its attack may take; the trust battery has the rest."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +75,7 @@ class _Run:
 
     x_adv: Any
     chosen: dict[str, Any]
+    ensemble: EnsembleResult | None
     forwards: float
     backwards: float
     seconds: float
@@ -122,6 +141,8 @@ def _attack_and_score(setting: Setting, case: Case, started: str) -> tuple[Recor
         setting.providers.attacks[case.control.attack].load()  # told before the work if it is absent
     threat = build_threat(case.threat, setting.providers.threats, dt_us=data.grid.dt_us)
     parameters = case.parameters if case.target is None else {**case.parameters, "targeted": True}
+    if case.minutes is not None:
+        parameters = {**parameters, "minutes": _ATTACK_SHARE * case.minutes}
     run = _run_attack(setting, _Asked(case.attack, parameters, case.seed, case.target), case)
     queries = {"forwards": run.forwards, "backwards": run.backwards, "wall_seconds": run.seconds}
     broken = adversarial_flags(run.x_adv, data.x, threat, binary=data.grid.binary)
@@ -129,8 +150,9 @@ def _attack_and_score(setting: Setting, case: Case, started: str) -> tuple[Recor
         flags = (*setting.flags, *run.doubts, *broken)
         return _record(setting, case, started, status="invalid", flags=flags, **queries), None
     x_adv = _as_spikes(run.x_adv)
-    adversarial = tuple(int(label) for label in predict(setting.estimator, x_adv))
+    adversarial = tuple(int(label) for label in predict(setting.estimator, x_adv, draws=setting.draws))
     control, control_cost, doubts = _run_control(setting, case, threat, adversarial)
+    battery = _examined(setting, case, threat, adversarial, run.seconds)
     record = _record(
         setting,
         case,
@@ -141,7 +163,9 @@ def _attack_and_score(setting: Setting, case: Case, started: str) -> tuple[Recor
         control=control,
         control_cost=control_cost,
         chosen=run.chosen,
-        flags=(*setting.flags, *run.doubts, *doubts),
+        ensemble=run.ensemble,
+        trust=None if battery is None else _trust_result(battery),
+        flags=(*setting.flags, *run.doubts, *doubts, *(() if battery is None else battery.flags)),
         **queries,
     )
     return record, x_adv
@@ -172,7 +196,40 @@ def _run_attack(setting: Setting, asked: _Asked, case: Case) -> _Run:
             samples = len(test.y)
     seconds = time.perf_counter() - start
     chosen = dict(getattr(attack, "chosen", {}))
-    return _Run(x_adv, chosen, count.forwards / samples, count.backwards / samples, seconds, doubts)
+    queries = count.forwards / samples, count.backwards / samples
+    return _Run(x_adv, chosen, _ensemble_result(attack), *queries, seconds, doubts)
+
+
+def _ensemble_result(attack: Any) -> EnsembleResult | None:
+    """What the members of an ensemble did; None for another attack."""
+    if not isinstance(attack, AutoSpike):
+        return None
+    return EnsembleResult(
+        version=VERSION,
+        members=tuple(MemberResult(**dataclasses.asdict(outcome)) for outcome in attack.outcomes),
+        left_out=tuple(Omission(**dataclasses.asdict(entry)) for entry in attack.left_out),
+    )
+
+
+def _examined(
+    setting: Setting, case: Case, threat: ThreatModel, adversarial: tuple[int, ...], spent: float
+) -> Battery | None:
+    """The trust battery, where the case asks for it: on what survived, in the time that is left."""
+    if not case.trust:
+        return None
+    data = setting.splits.test
+    minutes = None
+    if case.minutes is not None:
+        minutes = max((1 - _ATTACK_SHARE) / 2 * case.minutes, case.minutes - spent / 60)
+    survivors = np.array(adversarial) == data.y
+    return examine(
+        setting.estimator, threat, data.x, data.y, survivors=survivors, seed=case.seed, minutes=minutes
+    )
+
+
+def _trust_result(battery: Battery) -> TrustResult:
+    checks = tuple(CheckResult(**dataclasses.asdict(finding)) for finding in battery.findings)
+    return TrustResult(checks=checks, left_out=battery.left_out)
 
 
 def _run_control(
@@ -188,7 +245,7 @@ def _run_control(
         text = f"the control {case.control.attack} is not valid: {broken[0].text}"
         return (), Costs(), (Flag(code="control-invalid", text=text),)
     x_control = _as_spikes(run.x_adv)
-    control = tuple(int(label) for label in predict(setting.estimator, x_control))
+    control = tuple(int(label) for label in predict(setting.estimator, x_control, draws=setting.draws))
     doubt = control_flag(setting.labels, adversarial, control)
     return control, _costs(threat.cost(x_control, data.x)), () if doubt is None else (doubt,)
 
@@ -203,6 +260,7 @@ def _record(setting: Setting, case: Case, started: str, **outcome: Any) -> Recor
         test=setting.test,
         labels=setting.labels,
         clean=setting.clean,
+        draws=setting.draws,
         provenance=Provenance(
             packages=setting.packages,
             providers=_providers(setting, case),

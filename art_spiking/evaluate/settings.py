@@ -7,6 +7,7 @@ import hashlib
 import importlib.metadata
 import platform
 import subprocess
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,9 +19,11 @@ import torch
 import art_spiking
 from art_spiking.checks import model_flags
 from art_spiking.errors import InvalidInput, InvalidModel
+from art_spiking.estimators.draws import DECISION_DRAWS, decide
 from art_spiking.records import DataIdentity, Flag, ModelIdentity, SuiteIdentity
 from art_spiking.registry import Catalogue, catalogue, plugin_manager
 from art_spiking.suites import Suite
+from art_spiking.surroundings import own_surroundings
 from art_spiking.time_steps import check_step
 
 if TYPE_CHECKING:
@@ -69,6 +72,7 @@ class Setting:
     Attributes:
         labels, clean: classes of the test samples, and as predicted without an attack, (N,).
         flags: the doubts that the model itself raises.
+        draws: forward passes whose majority decides a class; above 1 where the model draws random numbers.
         packages: versions of the packages that decide a result.
         commit: of the checkout that art-spiking runs from, if it runs from one; "-dirty" when it was changed.
         command: how the program was called, if it was.
@@ -84,6 +88,7 @@ class Setting:
     labels: tuple[int, ...]
     clean: tuple[int, ...]
     flags: tuple[Flag, ...]
+    draws: int
     packages: dict[str, str]
     commit: str | None
     command: tuple[str, ...] = ()
@@ -123,6 +128,9 @@ def prepare(
         check_step(graph, splits.test.grid.dt_us, stated_us=estimator.network.dt_us)
     clean = predict(estimator, splits.test.x)
     flags = list(model_flags(estimator, splits.test.x, splits.test.y))
+    draws = DECISION_DRAWS if any(flag.code == "non-deterministic" for flag in flags) else 1
+    if draws > 1:
+        clean = predict(estimator, splits.test.x, draws=draws)
     if splits.craft.digest() == splits.test.digest():
         text = "universal attacks are fitted on the very samples they are scored on"
         flags.append(Flag(code="craft-is-test", text=text))
@@ -138,24 +146,41 @@ def prepare(
         labels=tuple(int(label) for label in splits.test.y),
         clean=tuple(int(label) for label in clean),
         flags=tuple(flags),
+        draws=draws,
         packages=package_versions(),
         commit=checkout_commit(),
         command=tuple(command),
     )
 
 
-def predict(estimator: SpikingClassifier, x: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+def predict(
+    estimator: SpikingClassifier, x: npt.NDArray[np.float32], *, draws: int = 1
+) -> npt.NDArray[np.int64]:
     """Classes (N,) in the deployed readout; the lowest class wins a tie.
+
+    What a random model draws depends on the samples alone: no attack had these draws in hand, and the same
+    samples get the same classes.
+
+    Args:
+        estimator: the model.
+        x: samples, (N, T, C, H, W).
+        draws: passes, the majority of which decides.
 
     Raises:
         InvalidModel: a logit is NaN or infinite.
     """
-    logits = estimator.predict_torch(torch.from_numpy(x), batch_size=SCORING_BATCH).cpu()
+    seed = zlib.crc32(np.ascontiguousarray(x).data)
+    with own_surroundings(seed):
+        given = torch.from_numpy(x)
+        found, logits = decide(estimator, given, draws=draws, batch_size=SCORING_BATCH)
+    logits = logits.cpu()
     if not bool(torch.isfinite(logits).all()):
         samples = int((~torch.isfinite(logits)).any(dim=1).sum())
         raise InvalidModel(
             "the model returns NaN or infinity", found=f"in {samples} of {len(logits)} samples"
         )
+    if draws > 1:
+        return found.cpu().numpy().astype(np.int64)
     # numpy's argmax takes the first of equal logits everywhere; torch's does not promise to.
     classes: npt.NDArray[np.int64] = logits.numpy().argmax(axis=1).astype(np.int64)
     return classes

@@ -12,7 +12,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+)
 
 from art_spiking.errors import InvalidInput, PluginError
 from art_spiking.registry import Catalogue, catalogue, unknown_name
@@ -22,6 +31,10 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 
 # tomllib recurses per bracket; nothing that people write by hand comes near this.
 _MOST_BYTES = 64 * 1024
+
+
+_LATER: dict[str, Any] = {"trust": False, "minutes": None}
+"""Fields of a case that came after the first suites were frozen, and what they are unless stated."""
 
 
 class Control(BaseModel):
@@ -38,7 +51,8 @@ class Case(BaseModel):
 
     `threat` names its `kind`, as registered, beside that kind's own parameters. `parameters` are the attack's
     hyper-parameters; what is left out takes the attack's default. With a `target`, the attack is targeted: it
-    wins where samples of the other classes are taken for that class.
+    wins where samples of the other classes are taken for that class. `trust` asks for the battery of
+    `art_spiking.trust` after the attack. `minutes` is the most time for both, for an attack that keeps to it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -50,6 +64,14 @@ class Case(BaseModel):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     target: Annotated[int, Field(ge=0)] | None = None
     control: Control | None = None
+    trust: bool = False
+    minutes: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what came later and is not used: the digests of older suites and cells stay theirs."""
+        form: dict[str, Any] = handler(self)
+        return {name: value for name, value in form.items() if value is not _LATER.get(name, ...)}
 
     @field_validator("parameters")
     @classmethod
