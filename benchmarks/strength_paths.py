@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 PATHS: tuple[GradientPath, ...] = (
     *CANDIDATES,
     Hart(Atan(3.0, through_reset=True)),
-    Mixture((Atan(3.0, through_reset=True), Atan(1.0, through_reset=True)), over="layers"),
     Mixture((Atan(3.0, through_reset=True), Atan(1.0, through_reset=True)), over="steps"),
 )
 """What is measured."""

@@ -23,7 +23,7 @@ from art_spiking.gradient_paths import (
     RateGradient,
     ThroughRate,
 )
-from art_spiking.surrogates import Atan, Gaussian, StraightThrough, Triangle
+from art_spiking.surrogates import Atan, StraightThrough, Triangle
 
 if TYPE_CHECKING:
     from art_spiking.attacks.base import EventAttack
@@ -36,24 +36,27 @@ SWEEP = "sweep"
 SWEEP_SAMPLES = 50
 """Samples of the craft split that `EventAttack.tune` tries the candidates on."""
 
+_NARROW, _WIDE = Atan(3.0, through_reset=True), Atan(1.0, through_reset=True)
+
 CANDIDATES: tuple[GradientPath, ...] = (
-    Atan(3.0, through_reset=True),
-    Atan(1.0, through_reset=True),
-    Atan(2.0),
-    Triangle(1.0),
-    Gaussian(0.5),
-    StraightThrough(),
-    RateGradient(),
-    ThroughRate(),
-    Hart(),
+    PotentialWidth(through_reset=True),
+    Mixture((_NARROW, _WIDE), over="layers"),
+    _NARROW,
     PotentialWidth(),
+    Triangle(1.0),
+    Hart(),
+    Atan(2.0),
     AdaptiveSharpness(),
     AdaptiveSharpness(through_reset=True),
     Mixture(),
-    Pooled(Atan(3.0, through_reset=True), "average"),
-    Pooled(Atan(3.0, through_reset=True), "lp"),
+    Pooled(_NARROW, "average"),
+    Pooled(_NARROW, "lp"),
+    _WIDE,
+    RateGradient(),
+    StraightThrough(),
+    ThroughRate(),
 )
-"""What a sweep tries unless told otherwise: narrow and wide, through time and through rates."""
+"""What a sweep tries unless told otherwise, about in the order of strength on the N-MNIST network."""
 
 
 @dataclass(frozen=True)
