@@ -42,19 +42,19 @@ def attributes_kept(model: nn.Module) -> Iterator[None]:
     Parameters and buffers are not meant: a framework's layers keep their states in them, and training changes
     them. A tensor that the model writes into, instead of replacing it, stays changed.
     """
-    before = [(module.__dict__, _own(module)) for module in model.modules()]
+    before = [(module, _own(module)) for module in model.modules()]
     try:
         yield
     finally:
-        for (home, kept), module in zip(before, model.modules(), strict=True):
+        for module, kept in before:
             after = _own(module)
             for name in kept.keys() | after.keys():
                 if not (_holds_tensor(kept.get(name)) or _holds_tensor(after.get(name))):
                     continue
                 if name in kept:
-                    home[name] = kept[name]
+                    module.__dict__[name] = kept[name]
                 else:
-                    del home[name]
+                    del module.__dict__[name]
 
 
 def _own(module: nn.Module) -> dict[str, Any]:
