@@ -20,7 +20,7 @@ from art_spiking.untrusted_files import parse_json
 
 MAX_HEADER = 1 << 20
 """The most bytes of a header."""
-DTYPES: Mapping[str, str] = {"float32": "F32", "float64": "F64"}
+DTYPES: Mapping[str, str] = {"float32": "F32", "float64": "F64", "uint8": "U8"}
 """Safetensors' name of every dtype an array may have."""
 _MAGICS = (
     (b"PK\x03\x04", "a zip archive, such as a PyTorch file"),

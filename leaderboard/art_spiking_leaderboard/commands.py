@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The commands: `art-spiking leaderboard new | check | schema | run | verify | sign | site`."""
+"""The commands: `art-spiking leaderboard new | check | schema | run | verify | claim | sign | site`."""
 
 from __future__ import annotations
 
@@ -148,6 +148,26 @@ def verify_command(records: Path, *, sample: int, everything: bool, **options: A
     from art_spiking_leaderboard.verifying import VerifyOptions, verify_all
 
     return verify_all(VerifyOptions(records, sample=None if everything else sample, **options))
+
+
+@leaderboard.command("claim")
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--records", type=_FOLDER, default=_RECORDS, show_default=True, help="Where the cells are.")
+@click.option(
+    "--submissions", type=_FOLDER, default=_SUBMISSIONS, show_default=True, help="The folder of submissions."
+)
+@click.option("--data-dir", type=_FOLDER, help="Where recordings are, for data sets that need a folder.")
+def claim_command(folder: Path, *, records: Path, submissions: Path, data_dir: Path | None) -> int:
+    """Lower a model's number by the events of a stronger attack.
+
+    FOLDER holds claim.toml, what is claimed by whom, and events.safetensors, the attacked samples. They are
+    checked against the threat model of the case and scored in the deployed readout; an accepted claim is kept
+    beside the cells and counts in the worst case.
+    """
+    from art_spiking_leaderboard.engine import Workbench
+    from art_spiking_leaderboard.working import claim_all
+
+    return claim_all(folder, submissions, records, data_dir, Workbench)
 
 
 @leaderboard.command("sign")

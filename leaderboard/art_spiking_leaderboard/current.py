@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from art_spiking.suites import Suite
 from art_spiking_leaderboard.cells import BrokenCell, Cell, CellStore
 from art_spiking_leaderboard.check import Names, Submission, model_identity
+from art_spiking_leaderboard.claims import Claim, kept
 from art_spiking_leaderboard.engine import model_digest
 from art_spiking_leaderboard.ranking import Entrant, Row, rank
 from art_spiking_leaderboard.signing import SIGNERS, read_log
@@ -60,8 +61,14 @@ def tables(
         for problem in log.problems:
             warn(f"the log of {manifest.name} is not to be trusted: {problem}")
         withdrawn = None if log.problems else log.withdrawn
+        claims = []
+        for claim in kept(store.root, manifest.name, suite.name):
+            if isinstance(claim, Claim):
+                claims.append(claim)
+            else:
+                warn(f"{claim}; it is left out")
         by_data.setdefault(manifest.data.name, []).append(
-            Entrant(manifest.name, manifest.data.name, claimed, records, withdrawn)
+            Entrant(manifest.name, manifest.data.name, claimed, records, withdrawn, tuple(claims))
         )
     return [Table(suite, data, rank(entrants, suite)) for data, entrants in sorted(by_data.items())]
 

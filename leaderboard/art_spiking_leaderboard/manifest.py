@@ -289,7 +289,7 @@ def parse_manifest(content: bytes) -> ParsedManifest:
     except ValidationError as error:
         details = error.errors(include_url=False)
     stated = Stated(table, tuple(detail["loc"] for detail in details))
-    problems = (*map(_problem, details), *_contradictions(stated))
+    problems = (*map(problem_of, details), *_contradictions(stated))
     return ParsedManifest(problems, None if problems else manifest, stated)
 
 
@@ -331,7 +331,8 @@ def _division_problems(stated: Stated) -> list[ModelProblem]:
     return found
 
 
-def _problem(detail: Mapping[str, Any]) -> ModelProblem:
+def problem_of(detail: Mapping[str, Any], file: str = MANIFEST) -> ModelProblem:
+    """What pydantic found, as a problem of a file."""
     key = ""
     for part in detail["loc"]:
         if isinstance(part, int):
@@ -340,8 +341,8 @@ def _problem(detail: Mapping[str, Any]) -> ModelProblem:
             key += f".{part}" if key else str(part)
     kind, found = detail["type"], shown(detail["input"])
     if kind == "missing":
-        return ModelProblem(MANIFEST, key, "this key", "nothing")
+        return ModelProblem(file, key, "this key", "nothing")
     if kind == "extra_forbidden":
-        return ModelProblem(MANIFEST, key, "no such key (a misspelt name?)", found)
+        return ModelProblem(file, key, "no such key (a misspelt name?)", found)
     expected = str(detail["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
-    return ModelProblem(MANIFEST, key, expected, found)
+    return ModelProblem(file, key, expected, found)

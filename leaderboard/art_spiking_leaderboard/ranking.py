@@ -11,6 +11,7 @@ from statistics import fmean
 from art_spiking.metrics import Share, accuracy, share_of, worst_case
 from art_spiking.records import Flag, Record
 from art_spiking.suites import Suite
+from art_spiking_leaderboard.claims import Claim
 
 RANK_RULE = (
     "A model's rank is one more than the number of models whose 95% interval lies entirely above its own. "
@@ -23,7 +24,7 @@ RANK_RULE = (
 class Entrant:
     """A submission with the records that its current files have in one suite.
 
-    `withdrawn` says why it was withdrawn; None if it was not.
+    `withdrawn` says why it was withdrawn; None if it was not. `claims` are accepted ones on these records.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Entrant:
     claimed_clean: float
     records: Mapping[str, Record]
     withdrawn: str | None = None
+    claims: tuple[Claim, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Row:
     `reasons` says why a model has no rank; it is empty exactly when `rank` and `robust` are there. One
     of them is `claim_problem`, if the claimed clean accuracy was not found. `control` is the worst case over
     the random controls, counted as `robust` is. `mean` is the mean accuracy over the cases: it changes no
-    rank, and tells models apart whose worst case is the same.
+    rank, and tells models apart whose worst case is the same. `claims` are those that count in `robust`.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Row:
     rank: int | None = None
     reasons: tuple[str, ...] = ()
     claim_problem: str | None = None
+    claims: tuple[Claim, ...] = ()
 
     @property
     def flags(self) -> list[tuple[str, Flag]]:
@@ -104,9 +107,12 @@ def _row(entrant: Entrant, suite: Suite) -> Row:
     if reasons:
         return replace(row, control=control)
     attacked = [record.adversarial for record in records.values()]
-    robust = share_of(worst_case(first.labels, first.clean, attacked))
+    by_result = {record.key(): record for record in records.values()}
+    claims = tuple(claim for claim in entrant.claims if claim.result in by_result)
+    lowered = [claim.lowered(by_result[claim.result]) for claim in claims]
+    robust = share_of(worst_case(first.labels, first.clean, [*attacked, *lowered]))
     mean = fmean(accuracy(first.labels, classes).value for classes in attacked)
-    return replace(row, control=control, robust=robust, mean=mean)
+    return replace(row, control=control, robust=robust, mean=mean, claims=claims)
 
 
 def _missing(records: Mapping[str, Record], suite: Suite) -> tuple[str, ...]:

@@ -151,8 +151,9 @@ def read_log(folder: Path, signers: Path) -> LogState:
 
 
 def hashes(folder: Path) -> dict[str, str]:
-    """SHA-256 of every cell's file, by its path below the model's folder."""
-    paths = sorted(path for path in folder.glob("*/*.json") if path.is_file() and not path.is_symlink())
+    """SHA-256 of every cell's and claim's file, by its path below the model's folder."""
+    found = (*folder.glob("*/*.json"), *folder.glob("*/claims/*.json"))
+    paths = sorted(path for path in found if path.is_file() and not path.is_symlink())
     return {path.relative_to(folder).as_posix(): _sha256(path.read_bytes()) for path in paths}
 
 

@@ -14,10 +14,12 @@ import click
 
 from art_spiking.errors import ArtSpikingError, CannotWrite, InvalidInput
 from art_spiking.files import write_atomically
+from art_spiking.metrics import accuracy
 from art_spiking.registry import unknown_name
 from art_spiking.suites import Suite, load_suite
 from art_spiking_leaderboard.cells import CellStore
 from art_spiking_leaderboard.check import Names, Submission, check_submission, find_submissions
+from art_spiking_leaderboard.claims import keep, read_form, score
 from art_spiking_leaderboard.current import Standing, Table, standings, tables
 from art_spiking_leaderboard.engine import CellSpec, Job, Outcome, Workbench, plan, run, run_cell
 from art_spiking_leaderboard.origins import Origin, resumed_from_elsewhere
@@ -123,6 +125,35 @@ def run_all(options: RunOptions, bench: Bench | None = None) -> int:
     if any(isinstance(error, SandboxUnavailable) for error in left_out.values()):
         return NO_SANDBOX
     return CASE_FAILED if left_out or not all(outcome.ok for outcome in outcomes) else 0
+
+
+def claim_all(folder: Path, submissions: Path, records: Path, data_dir: Path | None, bench: Bench) -> int:
+    """Checks and scores a claim, keeps it, and says what it lowers.
+
+    Raises:
+        InvalidInput: no cell that it could lower, events that the threat model forbids, or nothing lowered.
+        ModelProblems: it is no claim.
+        UnknownName: no such suite, case or submission.
+    """
+    form = read_form(folder)
+    suite, workbench = load_suite(form.suite), bench()
+    (submission,) = _chosen(find_submissions(submissions), (form.model,), workbench.names)
+    job = Job(suite, records, data_dir)
+    suite.case(form.case)
+    (spec,) = (spec for spec in plan(submission, job, workbench) if spec.case == form.case)
+    cell = CellStore(records).read(spec.model, suite.name, spec.identity.key)
+    if cell is None or cell.record.status != "ok":
+        raise InvalidInput(
+            "there is no number that the claim could lower",
+            asked=f"{form.model}, {form.suite}, {form.case}",
+            remedy="run `art-spiking leaderboard run` first",
+        )
+    claim = score(folder, form, workbench.setting(spec), cell.record)
+    before = accuracy(cell.record.labels, cell.record.adversarial).value
+    after = accuracy(cell.record.labels, claim.lowered(cell.record)).value
+    path = keep(claim, folder, records)
+    click.echo(f"Accepted: {form.model} under {form.case} from {before:.3f} to {after:.3f}; kept as {path}")
+    return 0
 
 
 def write_site(options: SiteOptions, names: Names | None = None) -> int:
