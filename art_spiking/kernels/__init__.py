@@ -11,12 +11,13 @@ from torch import Tensor
 from art_spiking.errors import InvalidInput
 from art_spiking.kernels.fused import fused_scan
 from art_spiking.kernels.reference import reference_scan
+from art_spiking.kernels.triton_scan import has_triton, triton_scan
 from art_spiking.neurons import Coefficients, NeuronSemantics
 from art_spiking.surrogates import Surrogate
 
 Backend = Literal["auto", "fused", "reference"]
 
-__all__ = ["Backend", "fused_scan", "reference_scan", "scan"]
+__all__ = ["Backend", "fused_scan", "reference_scan", "scan", "triton_scan"]
 
 
 def scan(
@@ -36,8 +37,9 @@ def scan(
         semantics: What the neuron's parameters leave open.
         surrogate: The derivative of the spike in the backward pass.
         membrane: Whether the potentials of a neuron that fires are wanted as well.
-        backend: "auto" takes the fused kernel where it can run: float32 or float64 on the CPU, and a
-            surrogate whose formula it has.
+        backend: "auto" takes the device's fused kernel where it can run: float32 or float64, on the CPU or,
+            where Triton is installed, on CUDA; a surrogate whose formula it has; neurons that are not in
+            fixed point.
 
     Returns:
         The layer's output (N, T, *F): spikes, or potentials if the neuron never fires; and the potentials
@@ -64,9 +66,10 @@ def scan(
             raise InvalidInput(
                 f"a layer's {name} is not of its input's type", found=value.dtype, accepted=current.dtype
             )
+    device = current.device.type
     can_fuse = (
         c.grid is None
-        and current.device.type == "cpu"
+        and (device == "cpu" or (device == "cuda" and has_triton()))
         and current.dtype in (torch.float32, torch.float64)
         and surrogate.kernel_code is not None
     )
@@ -74,8 +77,9 @@ def scan(
         raise InvalidInput(
             "the fused kernel cannot run this",
             found=f"{current.dtype} on {current.device}, surrogate '{surrogate.name}'",
-            accepted="float32 or float64 on the CPU, and a surrogate of art_spiking.surrogates",
+            accepted="float32 or float64, a surrogate of art_spiking.surrogates, no fixed point, Triton",
             remedy="use backend 'auto'",
         )
-    run = fused_scan if can_fuse and backend != "reference" else reference_scan
+    fused = triton_scan if device == "cuda" else fused_scan
+    run = fused if can_fuse and backend != "reference" else reference_scan
     return run(current, c, semantics, surrogate, membrane=membrane)
