@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: MIT
+"""Twins: they predict and count as the model does, and have gradients where it has none."""
+
+import host_samples
+import masked_models
+import pytest
+import torch
+
+from art_spiking.attacks.twins import Twin, averaged, exchanged, with_derivative
+from art_spiking.gradient_paths import RateGradient
+from art_spiking.surrogates import Atan
+
+SURROGATE = Atan(3.0, through_reset=True)
+MASKS = masked_models.masks()
+DATA = host_samples.data("test", 6)
+X, Y = torch.from_numpy(DATA.x), torch.from_numpy(DATA.y)
+SAME_GRADIENT = ["steep, wrapped", "steep, in a list", "rate encoder", "saturated loss"]
+
+
+@pytest.mark.parametrize("name", [name for name in MASKS if name != "random threshold"])
+def test_a_twin_predicts_and_counts_as_its_model(name):
+    model = MASKS[name][0]
+    twin = with_derivative(model, SURROGATE)
+    torch.testing.assert_close(twin.predict_torch(X), model.predict_torch(X))
+    before = model.queries.forwards
+    gradient, logits = twin.input_gradient(X, Y, objective=_lead)
+    torch.testing.assert_close(logits, model.predict_torch(X))
+    assert bool((gradient.flatten(1) != 0).any(1).all())
+    assert model.queries.forwards == before + 2 * len(X)
+
+
+@pytest.mark.parametrize("name", SAME_GRADIENT)
+def test_a_twin_has_the_gradient_of_the_unmasked_model(name):
+    expected, _ = masked_models.unmasked().with_surrogate(SURROGATE).input_gradient(X, Y, objective=_lead)
+    found, _ = with_derivative(MASKS[name][0], SURROGATE).input_gradient(X, Y, objective=_lead)
+    size = expected.flatten(1).norm(dim=1)
+    cosine = (found * expected).flatten(1).sum(1) / size / found.flatten(1).norm(dim=1)
+    torch.testing.assert_close(cosine, torch.ones(len(X)))
+
+
+def _lead(logits, y):
+    return -logits.gather(1, y[:, None])[:, 0]
+
+
+def test_a_model_that_exchanges_is_its_own_twin_and_takes_any_path():
+    model = masked_models.unmasked()
+    assert not isinstance(with_derivative(model, RateGradient()), Twin)
+    assert with_derivative(MASKS["steep, wrapped"][0], RateGradient()) is None
+
+
+def test_modules_are_exchanged_in_a_copy():
+    module = masked_models.Around(host_samples.network())
+    other = exchanged(module, SURROGATE)
+    assert other.inner.surrogate == SURROGATE
+    assert module.inner.surrogate != SURROGATE
+    assert other.inner.digest() == module.inner.digest()
+    plain = torch.nn.Linear(2, 2)
+    assert exchanged(plain, SURROGATE) is plain
+
+
+def test_what_leaves_torch_has_no_twin():
+    class Numpy(masked_models.Around):
+        def forward(self, x):
+            return self.inner(torch.from_numpy(x.detach().numpy()))
+
+    assert with_derivative(masked_models.classifier(Numpy(host_samples.network())), SURROGATE) is None
+
+
+def test_draws_are_averaged():
+    model = masked_models.classifier(masked_models.RandomThreshold(host_samples.network()))
+    view = averaged(model, gradients=3, predictions=5)
+    with model.counting() as counted:
+        view.predict_torch(X)
+        view.input_gradient(X, Y)
+    assert (counted.forwards, counted.backwards) == (8 * len(X), 3 * len(X))
