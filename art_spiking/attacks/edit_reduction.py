@@ -13,7 +13,7 @@ from art_spiking.attacks.edit_space import members_of
 from art_spiking.threats import EventEdits, EventThreat, PatchRegion, PixelRate
 
 _GROUPS = 16
-_ROUNDS = 40
+_ROUNDS = 100
 _AT_ONCE = 128
 
 
@@ -64,8 +64,9 @@ class Reduction:
 
         A round undoes each group of edits alone, orders the groups by what is left of the lead, and bisects
         how many of the first can be undone together: the reduction of SDA (arXiv 2503.03272), which does it
-        once and with single edits. Groups shrink where none can be undone; an edit that could not be undone
-        alone is not tried again.
+        once and with single edits. The next round divides those that could have been undone alone; once there
+        are none, all edits are tried again but those that stood alone and were needed, in smaller groups if
+        nothing was undone since they were tried before.
 
         Args:
             x_adv: (M, ...) samples that are fooled.
@@ -74,6 +75,7 @@ class Reduction:
         result = x_adv.clone()
         groups = torch.full_like(samples, _GROUPS)
         free = (x_adv != self.clean[samples]).flatten(1)
+        tried, begun = free.clone(), edits_of(x_adv, self.clean[samples])
         open_ = torch.arange(len(samples), device=samples.device)
         for _ in range(_ROUNDS):
             count = edits_of(result[open_], self.clean[samples[open_]])
@@ -81,31 +83,46 @@ class Reduction:
             open_ = open_[wanted]
             if not len(open_):
                 break
-            left, kept = self._round(result[open_], samples[open_], free[open_], groups[open_])
-            stuck = (left == result[open_]).flatten(1).all(1)
-            result[open_] = left
-            groups[open_[stuck]] *= 2
-            free[open_] = kept & (left != self.clean[samples[open_]]).flatten(1)
+            count = count[wanted]
+            over = ~tried[open_].any(1)
+            anew = open_[over]
+            tried[anew] = free[anew]
+            groups[open_[over & (begun[open_] == count)]] *= 2
+            begun[anew] = count[over]
+            result[open_], told, needed = self._round(
+                result[open_], samples[open_], tried[open_], groups[open_]
+            )
+            left = (result[open_] != self.clean[samples[open_]]).flatten(1)
+            free[open_] &= left & ~needed
+            tried[open_] = left & told
         return result
 
-    def _round(self, x_adv: Tensor, samples: Tensor, free: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
-        """One round of `by_trial` over the free edits, (M, cells); also says which of them to try again."""
-        number = free.sum(1)
+    def _round(
+        self, x_adv: Tensor, samples: Tensor, tried: Tensor, groups: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """One round over some edits, bool (M, cells).
+
+        Returns:
+            The samples with fewer edits; which of the edits could be undone, with their group; and which
+            could not, alone.
+        """
+        number = tried.sum(1)
         groups = torch.minimum(groups, number)
-        place = (free.cumsum(1) - 1) * groups[:, None] // number[:, None]
-        member = place.masked_fill(~free, -1)
+        place = (tried.cumsum(1) - 1) * groups[:, None] // number[:, None]
+        member = place.masked_fill(~tried, -1)
         row = torch.repeat_interleave(torch.arange(len(x_adv), device=groups.device), groups)
         group = torch.cat([torch.arange(int(n), device=groups.device) for n in groups])
         leads = torch.full((len(x_adv), int(groups.max())), -torch.inf, device=x_adv.device)
         for part in torch.split(torch.arange(len(row), device=row.device), _AT_ONCE):
             rows = row[part]
             undo = (member[rows] == group[part, None]).view(x_adv[rows].shape)
-            tried = self._without(x_adv[rows], samples[rows], undo)
-            leads[rows, group[part]] = self.probe(tried, samples[rows]).to(leads.dtype)
+            without = self._without(x_adv[rows], samples[rows], undo)
+            leads[rows, group[part]] = self.probe(without, samples[rows]).to(leads.dtype)
         rank = leads.argsort(dim=1, descending=True, stable=True).argsort(1)
-        rank = rank.gather(1, member.clamp(min=0)).masked_fill(~free, leads.shape[1])
-        needed = (leads <= 0).gather(1, member.clamp(min=0)) & (groups == number)[:, None]
-        return self._longest(x_adv, samples, rank, (leads > 0).sum(1)), free & ~needed
+        rank = rank.gather(1, member.clamp(min=0)).masked_fill(~tried, leads.shape[1])
+        told = (leads > 0).gather(1, member.clamp(min=0)) & tried
+        needed = tried & ~told & (groups == number)[:, None]
+        return self._longest(x_adv, samples, rank, (leads > 0).sum(1)), told, needed
 
     def _longest(self, x_adv: Tensor, samples: Tensor, rank: Tensor, most: Tensor) -> Tensor:
         """Undoes the longest run of first groups, at most `most`, that bisection finds not to be needed."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from art_spiking.attacks.base import Array, EventAttack, check_whole
-from art_spiking.attacks.edit_attack import won
+from art_spiking.attacks.edit_attack import EditAttack, won
 from art_spiking.attacks.edit_reduction import Reduction, edits_of
 from art_spiking.attacks.edit_space import budgets_of, capped
 from art_spiking.errors import InvalidInput
@@ -32,9 +32,9 @@ class MinimalEdits(EventAttack):
 
     The attack runs within the whole budget. What it edits beyond need is undone by trials (`Reduction`). Then
     the budget of each sample is bisected between what fooled it and what did not, `probes` times: the attack
-    runs anew within the smaller budget, and its success is reduced again. An attack that can look for fewer
-    edits by itself, by an option `fewest`, is told to. The number found is an upper bound on the smallest
-    that there is.
+    runs anew within the smaller budget, and its success is reduced again. An attack that looks for fewer
+    edits in a way of its own, by an option `fewest`, is told to. The number found is an upper bound on the
+    smallest that there is.
 
     SPAA and SDA report the edits that their one run came to; the search for minimal norms by bisection is as
     old as Carlini and Wagner's attack (IEEE S&P 2017), there over a penalty, here over the budget itself.
@@ -121,7 +121,8 @@ class MinimalEdits(EventAttack):
                 asked=", ".join(unknown) or repr(self.attack),
                 accepted=", ".join(taken) or "none",
             )
-        if "fewest" in taken:
+        # The trials that an EditAttack would add are the same that follow here.
+        if "fewest" in taken and not issubclass(build, EditAttack):
             given = {"fewest": True} | given
         if self.targeted:
             given["targeted"] = True
