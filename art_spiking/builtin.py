@@ -105,6 +105,11 @@ def art_spiking_register_attacks(register: Register) -> None:
         "Decision-based: improves a ranking of edits by perturbing it, from labels alone.",
     )
     register(
+        "event-transfer",
+        "art_spiking.attacks:EventTransfer",
+        "Transfer: networks trained on the model's answers are attacked by gradient in its place.",
+    )
+    register(
         "auto-spike",
         "art_spiking.attacks:AutoSpike",
         "The strongest per sample of a fixed ensemble, gradients first, a query attack last.",

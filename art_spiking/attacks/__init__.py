@@ -5,6 +5,7 @@ from art_spiking.attacks.auto import AutoSpike, MemberOutcome
 from art_spiking.attacks.base import SAMPLE_SURROGATE, EventAttack, UniversalAttack
 from art_spiking.attacks.boundary import EventHopSkipJump, EventSignOPT
 from art_spiking.attacks.controls import RandomEvents, RandomPatch, RandomUniversal
+from art_spiking.attacks.ensemble_transfer import EventTransfer
 from art_spiking.attacks.flip_frequency import HeatmapPerturbation, IterativePerturbation
 from art_spiking.attacks.genetic import EventGenetic, EventGreedy
 from art_spiking.attacks.gradient import EventGradientAttack
@@ -31,6 +32,7 @@ __all__ = [
     "EventHopSkipJump",
     "EventSignOPT",
     "EventSquare",
+    "EventTransfer",
     "GumbelEventAttack",
     "HeatmapPerturbation",
     "IterativePerturbation",
