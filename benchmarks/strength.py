@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 from art.attacks.evasion import ProjectedGradientDescent, UniversalPerturbation
+from strength_auto import AUTO_SECTIONS
 from strength_paths import paths
 from strength_queries import queries
 from strength_sparse import SPARSE_SECTIONS
@@ -286,6 +287,7 @@ SECTIONS = {
     "paths": paths,
     **UNIVERSAL_SECTIONS,
     **SPARSE_SECTIONS,
+    **AUTO_SECTIONS,
 }
 
 
