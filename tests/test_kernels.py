@@ -91,10 +91,16 @@ def test_tiles_and_threads(monkeypatch, count: int):
 
 @pytest.mark.parametrize(
     ("steps", "features", "expected"),
-    [(31, 10, 10), (31, 4096, 4096), (310, 4096, 1680), (5000, 4096, 128), (0, 0, 1)],
+    [(31, 10, 10), (31, 4096, 4096), (310, 4096, 4096), (1000, 4096, 2096), (50_000, 4096, 128), (0, 0, 1)],
 )
 def test_tiles_stay_small(steps: int, features: int, expected: int):
     assert loops.tile_width(steps, features, 4) == expected
+
+
+def test_tiles_hold_whole_rows_of_places():
+    assert loops.tile_width(1000, 4096, 4, 256) == 2048
+    assert loops.tile_width(50_000, 4096, 4, 256) == 256
+    assert loops.tile_width(31, 512, 4, 128) == 512
 
 
 @pytest.mark.parametrize("openmp", [True, False])

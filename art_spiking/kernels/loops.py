@@ -24,8 +24,12 @@ from art_spiking.kernels.vectors import LANES, add, load, spread, store
 
 Array = NDArray[Any]
 
-_TILE_BYTES = 1 << 21
-"""What a tile's potentials may take in the backward pass, all steps together."""
+_TILE_BYTES = 1 << 23
+"""What a tile's potentials may take in the backward pass, all steps together.
+
+Bands of a convolution's rows look at the rows of input around them twice, so that long recordings are faster
+in few: with 2 MiB a gradient of the community N-MNIST network took 1.2 times as long at 310 and 1000 steps.
+"""
 
 
 def tile_width(steps: int, features: int, item_bytes: int, unit: int = 1) -> int:
