@@ -81,6 +81,28 @@ def test_a_moving_patch_finds_the_rhythm_and_beats_its_control():
     assert fooled(model, chance.apply(TEST, seed=3)) <= 0.1
 
 
+def test_a_flicker_takes_the_phase_that_pays_and_beats_its_control():
+    weights = -0.5 * torch.ones(samples.SHAPE)
+    weights[1::4, 1], weights[3::4, 0] = 1.0, 1.0
+    quiet = samples.recordings(40, seed=3, rate=0.005)
+    model = samples.weak(weights, bar=22.0)
+    region = ObjectRegion(0.15, flicker_hz=250.0, dt_us=DT)
+    made = SpikingAdversarialPatch(model, region, epochs=6).fit(quiet, LABELS)
+    assert made.events[1::4, 1].mean() == made.events[3::4, 0].mean() == 1.0
+    assert made.events.sum() == 3 * 9
+    x_adv = made.apply(quiet, seed=3)
+    assert region.violations(x_adv, quiet) == []
+    assert fooled(model, x_adv) >= 0.9
+    assert fooled(model, RandomPatch(model, region).fit(quiet, LABELS).apply(quiet, seed=3)) <= 0.1
+
+
+def test_where_no_cells_compete_only_what_half_the_steps_asked_for_is_there():
+    soft = torch.tensor([0.1, 0.3, 0.5, 0.7]).view(4, 1, 1, 1).expand(4, 2, 2, 2)
+    moving = ObjectRegion(0.1, velocity=(100.0, 0.0), dt_us=DT)
+    for threat, steps in ((moving, [2, 3]), (moving & PixelRate(2000.0, DT), [1, 2, 3])):
+        assert torch.nonzero(PatchForm(threat, None, 0).hard(soft)[:, 0, 0, 0])[:, 0].tolist() == steps
+
+
 def test_a_flicker_and_a_rate_are_kept_by_the_patch_itself():
     model = samples.weak(torch.ones(samples.SHAPE), bar=1e3)
     threat = ObjectRegion(0.15, flicker_hz=250.0, dt_us=DT) & PixelRate(350.0, DT)

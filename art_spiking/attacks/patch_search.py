@@ -70,18 +70,34 @@ class PatchForm:
     def hard(self, soft: Tensor) -> Tensor:
         """Returns 1 where soft cells reach a half, else 0.
 
-        Where rules bind insertions among each other, cells share their weight: from a quarter on they are
-        there, and the weakest that break a rule are dropped.
+        Where a rate or a budget of insertions makes cells compete, they share their weight: from a quarter on
+        they are there, and the weakest that break a rule are dropped.
         """
-        if region_of(self.threat).delete or type(self.threat) is PatchRegion:
+        if region_of(self.threat).delete or not self._cells_compete:
             return (soft >= 0.5).to(soft.dtype)
         return self._lawful(soft * (soft >= _SHARED))
 
     def best(self, gain: Tensor) -> Tensor:
         """The events 0 and 1 that a linear gain (T, C, h, w) asks for, of those that go together."""
-        if region_of(self.threat).delete or type(self.threat) is PatchRegion:
+        if region_of(self.threat).delete or not self._cells_compete:
             return (gain > 0).to(gain.dtype)
         return self._lawful(gain.clamp(min=0) / gain.amax().clamp(min=1e-30))
+
+    def edges(self, gain: Tensor) -> Tensor | None:
+        """The cells (T, C, 1, 1) that a flicker fills, of the best phase for a gain; None without one."""
+        region = region_of(self.threat)
+        if not isinstance(region, ObjectRegion) or region.flicker_hz is None:
+            return None
+        steps, channels = gain.shape[:2]
+        masks = [
+            region.emitted(steps, channels, phase, gain.device).to(gain.dtype)
+            for phase in range(region.phases(steps))
+        ]
+        return max(masks, key=lambda mask: float((gain.clamp(min=0) * mask).sum()))
+
+    @property
+    def _cells_compete(self) -> bool:
+        return not all(isinstance(member, PatchRegion) for member in members_of(self.threat))
 
     def _lawful(self, strength: Tensor) -> Tensor:
         """The strongest events that can all be inserted into silence, by strength in [0, 1]."""
@@ -121,11 +137,16 @@ class PatchSearch:
         self._soft = start
         self._velocity = torch.zeros_like(start)
         self._steps = 0
+        self._edges: Tensor | None = None
 
     def epoch(self, x: Tensor, y: Tensor, generator: torch.Generator) -> Patch:
-        """See `Search.epoch`."""
+        """See `Search.epoch`; what flickers keeps the phase that the first gradient chose."""
         for part in shuffled(len(x), self._batch_size, generator):
             gain = self._gain(x[part], y[part], generator)
+            if self._steps == 0:
+                self._edges = self._form.edges(gain)
+            if self._edges is not None:
+                gain, self._soft = gain * self._edges, self._soft * self._edges
             self._velocity = _MOMENTUM * self._velocity + gain / gain.norm().clamp(min=1e-30)
             corner = torch.where(self._velocity == 0, self._soft, self._form.best(self._velocity))
             self._soft = self._soft + max(1 / (self._steps + 2), _LEAST_RATE) * (corner - self._soft)

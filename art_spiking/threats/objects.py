@@ -135,7 +135,7 @@ class ObjectRegion(PatchRegion):
         wanted = (edits.strength * (edits.units > 0)).double()
         best, kept = None, torch.zeros_like(edits.units)
         for phase in range(self.phases(steps)):
-            emits = self._emits(steps, channels, phase, edits.units.device)
+            emits = self.emitted(steps, channels, phase, edits.units.device)
             total, inside = self._best_window((wanted * emits).sum(2), self.side(height, width))
             mask = inside[:, :, None] * emits
             better = torch.ones_like(total, dtype=torch.bool) if best is None else total > best
@@ -187,8 +187,8 @@ class ObjectRegion(PatchRegion):
         rows, columns = torch.from_numpy(self.path(steps)).to(device).unbind(1)
         return rows, columns
 
-    def _emits(self, steps: int, channels: int, phase: int, device: torch.device) -> Tensor:
-        """The edges as (T, C, 1, 1); data of one channel shows both polarities in it."""
+    def emitted(self, steps: int, channels: int, phase: int, device: torch.device) -> Tensor:
+        """The edges as bool (T, C, 1, 1); data of one channel shows both polarities in it."""
         edges = torch.from_numpy(self.edges(steps, phase)).to(device)
         of_channel = edges if channels == 2 else edges.any(1, keepdim=True).expand(-1, channels)
         return of_channel[:, :, None, None]
