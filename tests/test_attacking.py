@@ -10,7 +10,7 @@ import pytest
 from test_cli import with_samples
 
 from art_spiking import registry
-from art_spiking.attacks import AutoSpike, ensembles
+from art_spiking.attacks import AutoSpike, MinimalEdits, ensembles
 from art_spiking.cli import run
 from art_spiking.cli.attacking import ADVERSARIAL, RESULT
 from art_spiking.cli.written import parse_parameters, parse_threat
@@ -146,6 +146,26 @@ def test_any_registered_attack_runs_beside_its_control(capsys, model, attack, th
     assert record["status"] == "ok"
     fitted = attack in ("universal-perturbation", "random-patch")
     assert record["craft"]["samples"] == (3 if fitted else 1)
+
+
+def test_the_fewest_edits_of_each_sample_are_told(capsys, model):
+    asked = ("--attack", "event-gradient", "--parameters", "steps=5", "--minimal")
+    found = result_of(capsys, model, *asked)
+    (record,) = found["records"]
+    assert record["case"]["attack"] == "minimal-edits"
+    assert record["case"]["parameters"] == {"attack": "event-gradient", "parameters": {"steps": 5}}
+    data, classifier = samples.data("test", 8, seed=2), samples.classifier()
+    minimal = MinimalEdits(classifier, EventEdits(4, delete=False), parameters={"steps": 5})
+    minimal.generate(data.x, data.y)
+    expected = [None if np.isnan(number) else int(number) for number in minimal.edits]
+    assert found["fewest_edits"] == expected
+    told = [number for number in expected if number]
+    assert told
+    assert call(model, *asked) == 0
+    assert f"fewest edits: found for {len(told)} of" in capsys.readouterr().out
+    assert result_of(capsys, model, "--attack", "event-gradient")["fewest_edits"] is None
+    assert call(model, "--minimal", "--attack", "random-universal") == 2
+    assert "not universal" in capsys.readouterr().err
 
 
 def test_doubts_about_the_model_are_told(capsys, monkeypatch, model):

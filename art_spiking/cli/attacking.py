@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from art_spiking.threats import ThreatModel
 
 _AUTO = "auto-spike"
+_MINIMAL = "minimal-edits"
 _ATTACK_FAILED = 1
 _GIVEN_ELSEWHERE = {"seed": "--seed", "threat": "--threat", "exhaustive": "--exhaustive"}
 _SHARED = ("model", "data", "data_dir", "dt_us", "steps", "semantics", "readout", "binary", "limit")
@@ -82,6 +83,7 @@ class Asked:
     default=None,
     help="Run the checks that tell whether the number is to be trusted (the default for AutoSpike).",
 )
+@click.option("--minimal", is_flag=True, help="Find the fewest edits of each sample, within the threat's.")
 @click.option(
     "--seed",
     type=click.IntRange(0, 2**32 - 1),
@@ -141,6 +143,8 @@ def attack_command(**options: Any) -> int:
             parts.append(ensemble_table(record.ensemble, width=width))
         if record.trust is not None:
             parts.append(trust_table(record.trust, width=width))
+        if result["fewest_edits"] is not None:
+            parts.append(_fewest_text(result["fewest_edits"]))
         click.echo("\n\n".join(parts))
     return _ATTACK_FAILED if record.status != "ok" else 0
 
@@ -171,11 +175,17 @@ def _asked(options: dict[str, Any]) -> Asked:
             raise InvalidInput(f"'{given}' is no parameter here", remedy=f"give {instead}")
     if name is None:
         parameters = {option: options[option] for option in ("exhaustive", "fewest")}
+    attack, trusted = (_AUTO, True) if name is None else (name, False)
+    if options["minimal"]:
+        # What AutoSpike was not asked to do is left to MinimalEdits.
+        parameters = parameters if name is not None else {key: True for key in parameters if parameters[key]}
+        parameters, trusted = {"attack": attack, "parameters": parameters}, False
+        attack = _MINIMAL
     return Asked(
-        attack=_AUTO if name is None else name,
+        attack=attack,
         threat=parse_threat(options["threat"]),
         parameters=parameters,
-        trust=name is None if options["trust"] is None else options["trust"],
+        trust=trusted if options["trust"] is None else options["trust"],
         minutes=options["minutes"],
         seed=options["seed"],
         craft=options["craft"],
@@ -208,7 +218,8 @@ def _run(request: Request, asked: Asked) -> Record:
     universal = bool(getattr(attack, "universal", False))
     case = _case(asked, threat, universal=universal)
     # What fits nothing and chooses nothing needs no craft samples; every evaluation names both splits.
-    chooses = isinstance(attack, AutoSpike) or getattr(attack, "surrogate", None) == SWEEP
+    inner = getattr(attack, "inner", attack)
+    chooses = isinstance(inner, AutoSpike) or getattr(attack, "surrogate", None) == SWEEP
     craft = load("train", asked.craft if universal or chooses else 1)
     setting = prepare(
         estimator,
@@ -305,4 +316,28 @@ def _result(record: Record) -> dict[str, Any]:
 
     told = (record.ensemble, record.trust)
     ensemble, trust = (None if part is None else part.model_dump(mode="json") for part in told)
-    return {**summary([record]), "ensemble": ensemble, "trust": trust}
+    fewest = {"fewest_edits": _fewest_edits(record)}
+    return {**summary([record]), "ensemble": ensemble, "trust": trust, **fewest}
+
+
+def _fewest_edits(record: Record) -> list[int | None] | None:
+    """Edits of each sample: 0 where it was wrong before, None where nothing was found; None if not asked."""
+    if record.case.attack != _MINIMAL or record.status != "ok":
+        return None
+    fooled = [found != label for found, label in zip(record.adversarial, record.labels, strict=True)]
+    spent = [added + removed for added, removed in zip(record.cost.added, record.cost.removed, strict=True)]
+    return [edits if found else None for edits, found in zip(spent, fooled, strict=True)]
+
+
+def _fewest_text(edits: list[int | None]) -> str:
+    import statistics
+
+    found = [number for number in edits if number]
+    right = len(found) + sum(number is None for number in edits)
+    if not found:
+        return f"fewest edits: found for none of {right} samples that were right"
+    return (
+        f"fewest edits: found for {len(found)} of {right} samples that were right; "
+        f"median {statistics.median(found):g}, mean {statistics.mean(found):.1f}, "
+        f"from {min(found)} to {max(found)}"
+    )
