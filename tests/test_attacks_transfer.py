@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from art_spiking.attacks import RandomUniversal, SpikingUniversalPerturbation
-from art_spiking.attacks.transfer import transfer_matrix
+from art_spiking.attacks import RandomUniversal, SpikingUniversalPerturbation, transfer_matrix
 from art_spiking.errors import InvalidInput
 from art_spiking.threats import EventEdits
 

@@ -19,6 +19,7 @@ from art_spiking.attacks.sparse_dynamic import SparseDynamicAttack
 from art_spiking.attacks.spike_fool import SpikeFool
 from art_spiking.attacks.square import EventSquare
 from art_spiking.attacks.ternary import TernaryGradientAttack
+from art_spiking.attacks.transfer import TransferMatrix, transfer_matrix
 from art_spiking.attacks.universal import SpikingUniversalPerturbation
 
 __all__ = [
@@ -51,5 +52,7 @@ __all__ = [
     "SpikingAdversarialPatch",
     "SpikingUniversalPerturbation",
     "TernaryGradientAttack",
+    "TransferMatrix",
     "UniversalAttack",
+    "transfer_matrix",
 ]
