@@ -17,9 +17,9 @@ import torch
 from art_spiking_leaderboard.cells import CellStore
 from art_spiking_leaderboard.check import check_submission
 from art_spiking_leaderboard.current import standings, tables
-from art_spiking_leaderboard.engine import Job, finished_cell, plan, run, run_cell
+from art_spiking_leaderboard.engine import Job, finished_cell, give_up, plan, run, run_cell
 from art_spiking_leaderboard.table import table_text
-from art_spiking_leaderboard.workers import processes, run_on
+from art_spiking_leaderboard.workers import WorkerDied, processes, run_on
 from art_spiking_leaderboard.working import RunOptions, run_all
 from test_leaderboard_commands import suite_file
 
@@ -93,8 +93,36 @@ def test_a_cell_that_kills_its_worker_is_given_up_and_the_others_are_finished(su
     found = outcomes_of(specs_of(submissions, tmp_path / "records", world.suite(a="die")))
     given_up = {key for key, outcome in found.items() if not outcome.ok}
     assert given_up == {("one", "flips-a"), ("two", "flips-a")}
-    assert all("died 2 times" in found[key].problem for key in given_up)
-    assert len(scores(tmp_path / "records")) == 4
+    failures = [found[key].cell.record.failure for key in given_up]
+    assert {failure.type for failure in failures} == {"WorkerDied"}
+    assert all("died 2 times" in failure.message for failure in failures)
+    kept = scores(tmp_path / "records")
+    assert sorted(record["status"] for record in kept.values()) == ["error"] * 2 + ["ok"] * 4
+    assert "flips-a failed: WorkerDied: its worker died" in table_of(
+        submissions, tmp_path / "records", world.suite(a="die")
+    )
+
+
+def test_a_cell_that_was_given_up_is_tried_twice_by_the_next_run(submissions, tmp_path):
+    """The error of the run before is no result of this one."""
+    deaths = tmp_path / "died"
+    suite = world.suite(a=f"die {deaths}")
+    specs = specs_of(submissions, tmp_path / "records", suite)[:1]
+    (spec,) = specs
+    give_up(spec, WorkerDied("an earlier run"), world.workbench())
+    assert outcomes_of(specs)["one", "flips-a"].ok
+    assert deaths.exists()
+
+
+def test_a_model_that_kills_whoever_prepares_it_has_no_cell(submissions, tmp_path):
+    specs = specs_of(submissions, tmp_path / "records", world.suite())[:1]
+    found = outcomes_of(specs, bench=deadly_bench)["one", "flips-a"]
+    assert found.cell is None
+    assert "died 2 times" in found.problem
+
+
+def deadly_bench():
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_a_cell_that_takes_too_long_loses_its_worker(submissions, tmp_path, capfd):
@@ -102,7 +130,7 @@ def test_a_cell_that_takes_too_long_loses_its_worker(submissions, tmp_path, capf
     pool = partial(processes, threads=1, minutes=1 / 60, method="fork")
     specs = [spec for spec in specs_of(submissions, tmp_path / "records", suite) if spec.model == "one"]
     found = outcomes_of(specs, pool=pool)
-    assert "out of time" in found["one", "flips-c"].problem
+    assert "out of time" in found["one", "flips-c"].cell.record.failure.message
     assert found["one", "flips-a"].ok
     assert found["one", "flips-b"].ok
 

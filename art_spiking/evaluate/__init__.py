@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Evaluates a model under a suite: one record per case, checked by the host and not by the attacks."""
 
-from art_spiking.evaluate.runs import OnAdversarial, evaluate, evaluate_case
+from art_spiking.evaluate.runs import OnAdversarial, evaluate, evaluate_case, failed_case
 from art_spiking.evaluate.settings import (
     Providers,
     Setting,
@@ -23,6 +23,7 @@ __all__ = [
     "checkout_commit",
     "evaluate",
     "evaluate_case",
+    "failed_case",
     "identify_data",
     "identify_model",
     "kinds_in",

@@ -129,10 +129,22 @@ def evaluate_case(setting: Setting, case: Case, *, on_adversarial: OnAdversarial
     try:
         record, x_adv = _attack_and_score(setting, case, started)
     except (Exception, SystemExit) as error:
-        return _record(setting, case, started, status="error", flags=setting.flags, failure=_failure(error))
+        return _failed(setting, case, started, error)
     if on_adversarial is not None and x_adv is not None:
         on_adversarial(record, x, x_adv)
     return record
+
+
+def failed_case(setting: Setting, case: Case, error: BaseException) -> Record:
+    """The record, of status "error", of a case that could not be run to its end where it was tried.
+
+    For errors that no `except` sees: a process that was killed, ran out of memory, or took too long.
+    """
+    return _failed(setting, case, datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), error)
+
+
+def _failed(setting: Setting, case: Case, started: str, error: BaseException) -> Record:
+    return _record(setting, case, started, status="error", flags=setting.flags, failure=_failure(error))
 
 
 def _attack_and_score(setting: Setting, case: Case, started: str) -> tuple[Record, SpikeArray | None]:

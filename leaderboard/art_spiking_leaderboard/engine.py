@@ -16,6 +16,7 @@ from art_spiking.evaluate import (
     Setting,
     Splits,
     evaluate_case,
+    failed_case,
     identify_data,
     kinds_in,
     prepare,
@@ -31,6 +32,7 @@ from art_spiking_leaderboard.check import (
     model_identity,
 )
 from art_spiking_leaderboard.manifest import Data
+from art_spiking_leaderboard.recordings import SUFFIX, recording_of, write_recording
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,6 +80,16 @@ class Outcome:
     def ok(self) -> bool:
         """Whether the cell has a number."""
         return self.cell is not None and self.cell.record.status == "ok"
+
+
+@dataclass(frozen=True)
+class _Telling:
+    """The sample that is shown of a case: its place, its label and classes, and its events."""
+
+    sample: int
+    classes: tuple[int, int, int]
+    clean: npt.NDArray[np.float32]
+    adversarial: npt.NDArray[np.float32]
 
 
 class Workbench:
@@ -195,19 +207,20 @@ def run_cell(spec: CellSpec, workbench: Workbench | None = None) -> Cell:
         ArtSpikingError: the model cannot be prepared: it returns NaN, or does not fit its data.
     """
     setting = (workbench or Workbench()).setting(spec)
-    pictures: list[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]] = []
+    kept: list[_Telling] = []
 
     def keep(record: Record, clean: npt.NDArray[np.float32], adversarial: npt.NDArray[np.float32]) -> None:
         if spec.job.figures is not None:
             index = _telling_sample(record)
-            pictures.append((clean[index].copy(), adversarial[index].copy()))
+            classes = (record.labels[index], record.clean[index], record.adversarial[index])
+            kept.append(_Telling(index, classes, clean[index].copy(), adversarial[index].copy()))
 
     record = evaluate_case(setting, spec.job.suite.case(spec.case), on_adversarial=keep)
     finished = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     cell = Cell(spec.identity, record, finished)
     CellStore(spec.job.records).write(spec.model, spec.job.suite.name, cell)
-    for clean, adversarial in pictures:
-        _draw(spec, clean, adversarial, setting.splits.test.grid.dt_us)
+    for telling in kept:
+        _draw(spec, telling, setting.splits.test.grid.dt_us)
     return cell
 
 
@@ -270,12 +283,15 @@ def _telling_sample(record: Record) -> int:
     return next((i for i, (label, clean, adv) in enumerate(outcomes) if clean == label != adv), 0)
 
 
-def _draw(
-    spec: CellSpec, clean: npt.NDArray[np.float32], adversarial: npt.NDArray[np.float32], dt_us: int
-) -> None:
+def _draw(spec: CellSpec, telling: _Telling, dt_us: int) -> None:
+    """Writes the sample as a picture, and as events for the player on the page."""
     from art_spiking.figures import attack_figure, save_figure
 
     if spec.job.figures is None:
         return
+    place = spec.job.figures / spec.model / spec.job.suite.name
+    clean, adversarial = telling.clean, telling.adversarial
     figure = attack_figure(clean, adversarial, title=f"{spec.model}, {spec.case}", dt_us=dt_us)
-    save_figure(figure, spec.job.figures / spec.model / spec.job.suite.name / f"{spec.case}.png")
+    save_figure(figure, place / f"{spec.case}.png")
+    recording = recording_of(clean, adversarial, dt_us=dt_us, sample=telling.sample, classes=telling.classes)
+    write_recording(recording, place / f"{spec.case}{SUFFIX}")

@@ -19,10 +19,11 @@ from statistics import fmean
 
 from art_spiking.errors import ArtSpikingError, CannotWrite
 from art_spiking_leaderboard.cells import CellStore
-from art_spiking_leaderboard.engine import CellSpec, Outcome, Workbench, finished_cell, run_cell
+from art_spiking_leaderboard.engine import CellSpec, Outcome, Workbench, finished_cell, give_up, run_cell
 
 ATTEMPTS = 2
 """How often a cell may take its worker with it before it is given up."""
+_DEATHS = f"its worker died {ATTEMPTS} times (killed, out of memory, or out of time)"
 _EXPECTED = (ArtSpikingError, ArithmeticError, MemoryError, RuntimeError, TypeError, ValueError)
 
 Bench = Callable[[], Workbench]
@@ -41,6 +42,10 @@ class Told:
 
     problem: str | None = None
     full: str | None = None
+
+
+class WorkerDied(RuntimeError):
+    """What a cell's record says that took its worker with it, again and again."""
 
 
 def processes(workers: int, *, threads: int, minutes: float | None = None, method: str = "spawn") -> Executor:
@@ -74,8 +79,8 @@ def run_on(
 
     A cell writes its own result before its worker returns, so a worker's death loses no finished cell. When
     one dies, the cells that were being computed are tried again one at a time, each alone, so that the one
-    that killed it is known; it is given up after `ATTEMPTS` deaths. A model that cannot be prepared costs
-    its own cells only.
+    that killed it is known; after `ATTEMPTS` deaths it is given up, and its cell is an error that the next
+    run tries again. A model that cannot be prepared costs its own cells only.
 
     Args:
         specs: the cells.
@@ -163,7 +168,16 @@ def _alone(
             outcome = _outcome(spec, executor.submit(compute, spec, bench), failed)
         if outcome is not None:
             return outcome
-    return Outcome(spec, None, f"its worker died {ATTEMPTS} times (killed, out of memory, or out of time)")
+    return _given_up(spec, failed, pool, bench)
+
+
+def _given_up(spec: CellSpec, failed: dict[str, str], pool: Pool, bench: Bench) -> Outcome:
+    """An error in the cell's place; no cell if preparing the model, which that needs, kills a worker too."""
+    executor = pool(1)
+    with _closing(executor):
+        future = executor.submit(compute, spec, bench, WorkerDied(_DEATHS))
+        outcome = _outcome(spec, future, failed)
+    return Outcome(spec, None, _DEATHS) if outcome is None else outcome
 
 
 def _outcome(spec: CellSpec, future: Future[Told], failed: dict[str, str]) -> Outcome | None:
@@ -171,26 +185,36 @@ def _outcome(spec: CellSpec, future: Future[Told], failed: dict[str, str]) -> Ou
     try:
         told = future.result()
     except BrokenExecutor:
-        told = Told()
+        # It may have died after its cell was written. An error that is there may be an earlier run's.
+        cell = finished_cell(spec, lambda message: None)
+        return None if cell is None else Outcome(spec, cell)
     if told.full is not None:
         raise CannotWrite(told.full)
     if told.problem is not None:
         failed[spec.model] = told.problem
         return Outcome(spec, None, told.problem)
-    # A worker may have been killed after its cell was written.
     cell = CellStore(spec.job.records).read(spec.model, spec.job.suite.name, spec.identity.key)
     return None if cell is None else Outcome(spec, cell)
 
 
-def compute(spec: CellSpec, bench: Bench) -> Told:
-    """In a worker: computes one cell and writes it; nothing that happens here needs to be pickled back."""
+def compute(spec: CellSpec, bench: Bench, death: WorkerDied | None = None) -> Told:
+    """In a worker: computes one cell and writes it; nothing that happens here needs to be pickled back.
+
+    Args:
+        spec: the cell.
+        bench: what the worker's cells share.
+        death: why the cell is not to be tried any more, but written as an error.
+    """
     if finished_cell(spec, lambda message: None) is not None:
         return Told()  # another run was faster
     limit = _limit()
     if limit is not None:
         faulthandler.dump_traceback_later(limit, exit=True)
     try:
-        run_cell(spec, _bench(bench))
+        if death is None:
+            run_cell(spec, _bench(bench))
+        else:
+            give_up(spec, death, _bench(bench))
     except CannotWrite as error:
         return Told(full=str(error))
     except _EXPECTED as error:
