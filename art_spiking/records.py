@@ -123,11 +123,15 @@ class MemberResult(_Frozen):
 
 
 class Omission(_Frozen):
-    """What was left out, why, and for which samples, by their place among the test samples."""
+    """What was left out, why, and for which samples, by their place among the test samples.
+
+    `timed` tells whether it was for want of time.
+    """
 
     what: str
     why: str
     samples: tuple[Count, ...] = ()
+    timed: bool = True
 
 
 class EnsembleResult(_Frozen):

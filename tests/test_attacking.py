@@ -117,6 +117,7 @@ def test_what_the_time_did_not_allow_is_told(capsys, model):
     found = result_of(capsys, model, "--minutes", 1e-6)
     assert {entry["what"] for entry in found["ensemble"]["left_out"]} >= {"gradient, narrow", "square"}
     assert all(entry["samples"] for entry in found["ensemble"]["left_out"])
+    assert "cut-short" in [flag["code"] for flag in found["records"][0]["flags"]]
     assert found["trust"]["checks"] == []
     assert len(found["trust"]["left_out"]) == len(CHECKS)
     assert found["records"][0]["case"]["minutes"] == 1e-6

@@ -39,16 +39,25 @@ def test_values_stay_and_gradients_appear(name):
     torch.testing.assert_close(gradient, expected)
 
 
-@pytest.mark.parametrize("draw", [torch.bernoulli, lambda p: (torch.rand_like(p) < p).float()])
-def test_a_draw_is_the_same_draw_and_passes_a_gradient(draw):
+def test_a_comparison_with_a_draw_is_the_same_draw_and_passes_a_gradient():
     p = torch.full((100,), 0.5, requires_grad=True)
     torch.manual_seed(3)
-    plain = draw(p.detach())
+    plain = (torch.rand(100) < p.detach()).float()
     torch.manual_seed(3)
     with straight_through(SURROGATE):
-        found = draw(p)
+        found = (torch.rand(100) < p).float()
     assert torch.equal(found, plain)
     assert bool((torch.autograd.grad(found.sum(), p)[0] > 0).all())
+
+
+def test_a_draw_of_bernoulli_becomes_its_mean():
+    p = torch.full((100,), 0.5, requires_grad=True)
+    with straight_through(SURROGATE):
+        found = torch.bernoulli(p)
+        sure = torch.bernoulli((p > 0).float())
+    assert torch.equal(found, p)
+    assert torch.equal(sure, torch.ones(100))
+    assert torch.equal(torch.autograd.grad(found.sum(), p)[0], torch.ones(100))
 
 
 def test_a_cut_is_looked_through_on_demand_alone():

@@ -119,7 +119,7 @@ class EnsembleRun:
         tried = 0
         while tried < len(rows):
             if attack is None:
-                self.left_out.append(LeftOut(member.name, _NO_GRADIENT, self._rows(rows)))
+                self.left_out.append(LeftOut(member.name, _NO_GRADIENT, self._rows(rows), timed=False))
                 break
             if self._allowance.left <= 0:
                 self.left_out.append(LeftOut(member.name, "time was up", self._rows(rows[tried:])))

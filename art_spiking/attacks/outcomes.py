@@ -31,14 +31,16 @@ class MemberOutcome:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """What was not done for want of time.
+    """What was not done, for want of time or because no gradient could be had.
 
     Attributes:
         what: a member, or a part of the work.
         why: in words, with the figures that decided it.
         samples: which samples it would have been done for, by their place in the batch.
+        timed: whether it was for want of time.
     """
 
     what: str
     why: str
     samples: tuple[int, ...] = ()
+    timed: bool = True

@@ -54,11 +54,12 @@ class _Step(torch.autograd.Function):
 
 
 class StraightThrough(TorchFunctionMode):
-    """Gives torch's own functions a gradient where they have none; their values stay as they are.
+    """Gives torch's own functions a gradient where they have none; but for draws their values stay.
 
     Backward differentiable approximation (Athalye, Carlini and Wagner, ICML 2018) without a hand-made model:
-    a draw of Bernoulli and a rounding pass the gradient on; a comparison is a spike; a softmax passes it on
-    to its logits, since it may be saturated. What happens outside torch's Python functions is not seen.
+    a rounding passes the gradient on; a draw of Bernoulli becomes its mean; a comparison is a spike; a
+    softmax passes it on to its logits, since it may be saturated. What happens outside torch's Python
+    functions is not seen.
     """
 
     def __init__(self, surrogate: Surrogate, *, through_cuts: bool) -> None:
@@ -96,7 +97,10 @@ class StraightThrough(TorchFunctionMode):
             return value
         if func in _SIGN_FUNCTIONS:
             return 2 * _Step.apply(first, (value + 1) / 2, self._surrogate) - 1  # type: ignore[no-untyped-call]
-        if func in _ROUNDINGS or func in _SOFTMAXES or (func in _DRAWS and value.shape == first.shape):
+        if func in _DRAWS and value.shape == first.shape:
+            # Its mean: between no event and one, where attacks search, draws would only add noise.
+            return first.clone()
+        if func in _ROUNDINGS or func in _SOFTMAXES:
             return first + (value - first).detach()
         return value
 

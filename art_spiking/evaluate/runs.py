@@ -177,7 +177,7 @@ def _attack_and_score(setting: Setting, case: Case, started: str) -> tuple[Recor
         chosen=run.chosen,
         ensemble=run.ensemble,
         trust=None if battery is None else _trust_result(battery),
-        flags=(*setting.flags, *run.doubts, *doubts, *(() if battery is None else battery.flags)),
+        flags=(*setting.flags, *run.doubts, *_cut_short(run), *doubts, *(battery.flags if battery else ())),
         **queries,
     )
     return record, x_adv
@@ -221,6 +221,19 @@ def _ensemble_result(attack: Any) -> EnsembleResult | None:
         members=tuple(MemberResult(**dataclasses.asdict(outcome)) for outcome in attack.outcomes),
         left_out=tuple(Omission(**dataclasses.asdict(entry)) for entry in attack.left_out),
     )
+
+
+def _cut_short(run: _Run) -> tuple[Flag, ...]:
+    """A flag when a time budget left out a part of the attack: the number may be too high."""
+    left_out = () if run.ensemble is None else run.ensemble.left_out
+    # What each member fools alone is told or not; it changes no number.
+    late = [entry for entry in left_out if entry.timed and entry.what != "exhaustive"]
+    if not late:
+        return ()
+    samples = {sample for entry in late for sample in entry.samples}
+    names = ", ".join(dict.fromkeys(entry.what for entry in late))
+    text = f"the time did not suffice: {names} left out or cut for up to {len(samples)} samples"
+    return (Flag(code="cut-short", text=text, value=float(len(samples))),)
 
 
 def _examined(
