@@ -13,6 +13,7 @@ from art_spiking.attacks import (
     SpikeFool,
     TernaryGradientAttack,
 )
+from art_spiking.attacks.edit_space import EditSpace
 from art_spiking.errors import InvalidInput, UnknownName
 from art_spiking.estimators import SpikingClassifier
 from art_spiking.threats import EventEdits, PatchRegion
@@ -148,6 +149,12 @@ def test_trials_keep_the_flips_that_a_wrong_gradient_ranks_first_out():
     x_adv = SparseDynamicAttack(model, inserting, fewest=True).generate(X, Y)
     assert fooled(model, x_adv).all()
     assert ((x_adv - X) * decoys.numpy()).sum() == 0
+    # Nor are they collected, which reduction would hide.
+    x = torch.from_numpy(X)
+    attack = SparseDynamicAttack(model, inserting, rounds=10)
+    found, _ = attack.collect(EditSpace.of(inserting, x), torch.from_numpy(Y), torch.Generator())
+    assert (found != x).any()
+    assert ((found - x) * decoys).sum() == 0
 
 
 def test_gumbel_inserts_events_of_donors_alone():
