@@ -215,12 +215,26 @@ def run_cell(spec: CellSpec, workbench: Workbench | None = None) -> Cell:
             classes = (record.labels[index], record.clean[index], record.adversarial[index])
             kept.append(_Telling(index, classes, clean[index].copy(), adversarial[index].copy()))
 
-    record = evaluate_case(setting, spec.job.suite.case(spec.case), on_adversarial=keep)
+    cell = _written(spec, evaluate_case(setting, spec.job.suite.case(spec.case), on_adversarial=keep))
+    for telling in kept:
+        _draw(spec, telling, setting.splits.test.grid.dt_us)
+    return cell
+
+
+def give_up(spec: CellSpec, error: BaseException, workbench: Workbench | None = None) -> Cell:
+    """Writes a cell of status "error" for one that could not be computed, so that everybody sees why.
+
+    Raises:
+        CannotWrite, ArtSpikingError: as for `run_cell`.
+    """
+    setting = (workbench or Workbench()).setting(spec)
+    return _written(spec, failed_case(setting, spec.job.suite.case(spec.case), error))
+
+
+def _written(spec: CellSpec, record: Record) -> Cell:
     finished = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     cell = Cell(spec.identity, record, finished)
     CellStore(spec.job.records).write(spec.model, spec.job.suite.name, cell)
-    for telling in kept:
-        _draw(spec, telling, setting.splits.test.grid.dt_us)
     return cell
 
 
