@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from art_spiking.attacks import HeatmapPerturbation, IterativePerturbation, RandomUniversal
+from art_spiking.attacks import (
+    SAMPLE_SURROGATE,
+    HeatmapPerturbation,
+    IterativePerturbation,
+    RandomUniversal,
+)
 from art_spiking.errors import InvalidInput
 from art_spiking.threats import EventEdits, PatchRegion
 
@@ -132,7 +137,7 @@ def test_a_random_turn_is_applied_to_the_finished_mask(attack):
 def test_options_that_do_not_fit_are_refused():
     threat = EventEdits(3)
     for attack in BOTH:
-        for options in ({"steps": 0}, {"max_shift": -1}, {"surrogate": "atan"}, {"surrogate": []}):
+        for options in ({"steps": 0}, {"max_shift": -1}, {"surrogate": 1}, {"surrogate": [SAMPLE_SURROGATE]}):
             with pytest.raises(InvalidInput):
                 attack(MODEL, threat, **options)
         with pytest.raises(InvalidInput, match="needs a budget"):
