@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The commands: `art-spiking leaderboard new | check | schema | run | verify | claim | sign | site`."""
+"""The commands: `art-spiking leaderboard new | check | run | index | query | verify | claim | sign | ...`."""
 
 from __future__ import annotations
 
@@ -99,6 +99,7 @@ def check_command(path: Path, as_json: bool) -> int:
     type=click.FloatRange(min=0, min_open=True),
     help="A cell that takes longer is stopped, tried once more, and given up.",
 )
+@click.option("--index", metavar="URL", help="Keep this database's index of the cells up to date meanwhile.")
 def run_command(path: Path, **options: Any) -> int:
     """Evaluate the submissions in PATH under a suite, and print the ranking.
 
@@ -114,6 +115,49 @@ def run_command(path: Path, **options: Any) -> int:
 
     command = ("art-spiking", *sys.argv[1:])
     return run_all(RunOptions(path, command=command, width=_width(), **options))
+
+
+@leaderboard.command("index")
+@click.argument("records", type=_FOLDER, default=_RECORDS)
+@click.option("--url", help="The database: sqlite:///FILE, or postgresql+psycopg://USER@HOST/NAME.")
+@click.option(
+    "--submissions",
+    type=_FOLDER,
+    default=_SUBMISSIONS,
+    show_default=True,
+    help="Of these it knows what is missing.",
+)
+@click.option(
+    "--suite", "suites", multiple=True, help="A suite they should have; by default all that have cells."
+)
+def index_command(records: Path, url: str | None, submissions: Path, suites: tuple[str, ...]) -> int:
+    """Build the index of the cells in RECORDS anew, in index.sqlite there or in the database of --url.
+
+    The index answers `art-spiking leaderboard query`. It may be deleted at any time.
+    """
+    from art_spiking_leaderboard.indexing import build_index
+
+    return build_index(records, url, submissions, suites)
+
+
+@leaderboard.command("query")
+@click.argument("records", type=_FOLDER, default=_RECORDS)
+@click.option("--url", help="The database, if it is not index.sqlite in RECORDS.")
+@click.option("--state", metavar="STATE", help="missing, failed, refused, broken, flagged or ok.")
+@click.option("--model", help="Of this model only.")
+@click.option("--suite", help="Of this suite only.")
+@click.option("--flag", metavar="CODE", help="With this flag only.")
+@click.option("--slowest", type=click.IntRange(min=1), metavar="N", help="The N cells that took longest.")
+@click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON.")
+def query_command(records: Path, *, url: str | None, as_json: bool, **question: Any) -> int:
+    """Print the cells that need a hand, from the index.
+
+    Examples: `query --state missing --suite events-v1`; `query --state failed`; `query --slowest 10`.
+    """
+    from art_spiking_leaderboard.index import default_url
+    from art_spiking_leaderboard.indexing import Question, print_answer
+
+    return print_answer(url or default_url(records), Question(**question), as_json=as_json, width=_width())
 
 
 @leaderboard.command("verify")

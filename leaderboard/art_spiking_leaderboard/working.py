@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -46,6 +47,7 @@ class RunOptions:
     width: int = 100
     workers: int = 1
     cell_minutes: float | None = None
+    index: str | None = None
 
 
 @dataclass(frozen=True)
@@ -225,7 +227,7 @@ def _compute(
     specs: Sequence[CellSpec], workbench: Workbench, bench: Bench, options: RunOptions
 ) -> list[Outcome]:
     outcomes = []
-    with progress(specs, options.workers) as shown:
+    with _indexed(options) as put, progress(specs, options.workers) as shown:
         if options.workers == 1 and options.cell_minutes is None:
             steps = run(specs, lambda spec: run_cell(spec, workbench), warn=_warn, starting=shown.starting)
         else:
@@ -236,8 +238,21 @@ def _compute(
             )
         for outcome in steps:
             shown.finished(outcome)
+            put(outcome)
             outcomes.append(outcome)
     return outcomes
+
+
+@contextmanager
+def _indexed(options: RunOptions) -> Iterator[Callable[[Outcome], object]]:
+    """What each outcome is told to: the index, if there is to be one."""
+    if options.index is None:
+        yield lambda outcome: None
+        return
+    from art_spiking_leaderboard.indexing import following  # SQLAlchemy takes its time
+
+    with following(options.index, options.out) as put:
+        yield put
 
 
 def _kept(specs: Sequence[CellSpec], options: RunOptions) -> str:
