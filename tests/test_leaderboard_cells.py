@@ -16,10 +16,12 @@ from pathlib import Path
 
 import pytest
 from art_spiking_leaderboard.cells import (
+    CELL_VERSION,
     BrokenCell,
     Cell,
     CellIdentity,
     CellStore,
+    NewerCell,
     _parse,
 )
 from hypothesis import given, settings
@@ -27,7 +29,7 @@ from hypothesis import strategies as st
 from leaderboard_samples import make_record
 
 from art_spiking.errors import CannotWrite
-from art_spiking.suites import digest_of
+from art_spiking.suites import digest_of, load_suite
 
 RECORD = make_record()
 IDENTITY = CellIdentity(RECORD.key(), {"attack event-gradient": "art-spiking 0.1.0"})
@@ -113,6 +115,49 @@ def deep(content: bytes) -> bytes:
     return b"[" * 100_000
 
 
+OLDER = Path(__file__).parent / "files" / "cells"
+
+
+def test_a_cell_that_an_earlier_commit_wrote_is_read_and_keeps_its_key():
+    """A file of the demo from before records had `chosen`, `draws`, `ensemble` and `trust`."""
+    store = CellStore(OLDER)
+    (path,) = OLDER.rglob("*.json")
+    absent = {"chosen", "draws", "ensemble", "trust"}
+    assert not absent & set(json.loads(path.read_bytes())["record"])
+    cell = store.read("digits-plain", "events-quick", path.stem)
+    assert (cell.identity.key, cell.record.key()) == (path.stem, cell.identity.result)
+    assert cell.record.draws == 1
+    assert cell.record.case in load_suite("events-quick").cases
+    assert cell.record.suite.digest == load_suite("events-quick").digest()
+
+
+def test_a_cell_of_an_earlier_commit_can_be_written_again(store):
+    (path,) = OLDER.rglob("*.json")
+    cell = CellStore(OLDER).read("digits-plain", "events-quick", path.stem)
+    store.write("digits-plain", "events-quick", cell)
+    assert store.read("digits-plain", "events-quick", path.stem) == cell
+
+
+@pytest.mark.parametrize("version", [CELL_VERSION + 1, 10**9])
+def test_a_cell_of_a_later_version_is_left_alone(store, version):
+    path = store.write("plain", "tiny-suite", CELL)
+    later = path.read_bytes().replace(b'"cell_version":2', f'"cell_version":{version}'.encode())
+    path.write_bytes(later)
+    with pytest.raises(NewerCell, match="update this one"):
+        store.read("plain", "tiny-suite", IDENTITY.key)
+    with pytest.raises(NewerCell):
+        list(store.cells("plain", "tiny-suite"))
+    assert path.read_bytes() == later
+
+
+@pytest.mark.parametrize("version", [1, 0, -1, "2", None, 2.5, [2]])
+def test_a_cell_of_no_known_version_is_broken(store, version):
+    path = store.write("plain", "tiny-suite", CELL)
+    path.write_text(json.dumps({**json.loads(path.read_bytes()), "cell_version": version}))
+    with pytest.raises(BrokenCell, match="not a cell of version"):
+        store.read("plain", "tiny-suite", IDENTITY.key)
+
+
 @pytest.mark.parametrize(
     "damage",
     [torn, flipped, another_key, not_a_record, another_record, odd_providers, deep, lambda content: b""],
@@ -138,7 +183,7 @@ def test_no_change_of_a_cell_makes_the_reader_raise(value, data):
     path = Path(f"{IDENTITY.key}.json")
     try:
         _parse(json.dumps(values).encode("utf-8", "surrogatepass"), path)
-    except BrokenCell as error:
+    except (BrokenCell, NewerCell) as error:
         assert path.name in str(error)
 
 

@@ -16,11 +16,18 @@ from art_spiking.suites import digest_of
 from art_spiking.untrusted_files import open_regular
 
 CELL_VERSION = 2
+"""Of the form. What later records have in addition is optional, and left out of keys and digests where it
+is not used, so that files of this version stay valid as they are; version 1 was never published.
+"""
 MAX_CELL_BYTES = 64 * 1024 * 1024
 
 
 class BrokenCell(ArtSpikingError, ValueError):
     """A cell file that is torn, altered or not a cell; its case is computed again."""
+
+
+class NewerCell(ArtSpikingError):
+    """A cell that a later version of this package wrote; it is left as it is."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +112,7 @@ class CellStore:
 
         Raises:
             BrokenCell: something is there and is not a whole, unaltered cell.
+            NewerCell: a later version of this package wrote it.
         """
         path = self.path(model, suite, key)
         return _read(path) if path.exists() or path.is_symlink() else None
@@ -128,7 +136,11 @@ class CellStore:
         return path
 
     def cells(self, model: str, suite: str) -> Iterator[Cell | BrokenCell]:
-        """Every cell of a model and suite, by key; a broken one is yielded as its error."""
+        """Every cell of a model and suite, by key; a broken one is yielded as its error.
+
+        Raises:
+            NewerCell: a later version of this package wrote one.
+        """
         for path in sorted((self.root / model / suite).glob("*.json")):
             try:
                 yield _read(path)
@@ -159,7 +171,16 @@ def _parse(content: bytes, path: Path) -> Cell:
         values = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise broken("not JSON (a torn file?)") from error
-    if not isinstance(values, dict) or values.get("cell_version") != CELL_VERSION:
+    version = values.get("cell_version") if isinstance(values, dict) else None
+    if isinstance(version, int) and version > CELL_VERSION:
+        # Not broken: to set it aside and compute it anew would undo somebody's work.
+        raise NewerCell(
+            f"{path} was written by a later art-spiking-leaderboard",
+            found=f"a cell of version {version}",
+            accepted=f"up to version {CELL_VERSION}",
+            remedy="update this one: pip install --upgrade art-spiking art-spiking-leaderboard",
+        )
+    if version != CELL_VERSION:
         raise broken(f"not a cell of version {CELL_VERSION}")
     try:
         identity = CellIdentity.from_dict(values["identity"])
