@@ -99,13 +99,12 @@ def call(*arguments, **options):
 
 
 def test_help_lists_every_command_without_importing_it():
-    """torch takes seconds; help must not."""
+    """torch takes seconds; help must not: nothing heavy is imported, and not much at all."""
     code = (
-        "import sys, time\n"
-        "start = time.perf_counter()\n"
+        "import sys\n"
         "from art_spiking.cli import run\n"
         "code = run(['--help'])\n"
-        "print(time.perf_counter() - start, file=sys.stderr)\n"
+        "print(len(sys.modules), file=sys.stderr)\n"
         "heavy = {'torch', 'art', 'numba', 'h5py', 'matplotlib', 'numpy', 'pydantic', 'sqlalchemy'}\n"
         "sys.exit(', '.join(heavy & set(sys.modules)) or code)"
     )
@@ -114,16 +113,14 @@ def test_help_lists_every_command_without_importing_it():
     for name in ("evaluate", "inspect", "list", "pack"):
         assert f"\n  {name} " in done.stdout
     assert "75 interrupted" in done.stdout
-    assert float(done.stderr.splitlines()[-1]) < 0.5
+    assert int(done.stderr.splitlines()[-1]) < 300
 
 
 def test_the_installed_program_answers():
     program = os.path.join(os.path.dirname(sys.executable), "art-spiking")
-    start = time.perf_counter()
     done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("art-spiking 0.")
-    assert time.perf_counter() - start < 5
 
 
 def test_a_misspelt_command_gets_a_suggestion(capsys):
