@@ -6,6 +6,7 @@ STAMP := $(VENV)/.installed
 # `make test` leaves out tests marked slow; `make test MARKERS=` runs all of them, as CI does.
 MARKERS ?= not slow
 DEMO := demo-output
+WORKERS ?= 2
 # One thread: on two cores that do anything else, two threads spend their time waiting for each other (measured: the
 # first cell of the demo took 151 s with two, 52 s with one, under the same load).
 export OMP_NUM_THREADS ?= 1
