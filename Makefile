@@ -6,6 +6,7 @@ STAMP := $(VENV)/.installed
 # `make test` leaves out tests marked slow; `make test MARKERS=` runs all of them, as CI does.
 MARKERS ?= not slow
 DEMO := demo-output
+# Processes that compute the cells of the demo.
 WORKERS ?= 2
 # One thread: on two cores that do anything else, two threads spend their time waiting for each other (measured: the
 # first cell of the demo took 151 s with two, 52 s with one, under the same load).
@@ -29,7 +30,7 @@ $(STAMP): pyproject.toml constraints.txt leaderboard/pyproject.toml
 	@touch $(STAMP)
 
 demo: $(STAMP)
-	$(BIN)/art-spiking leaderboard run leaderboard/submissions --suite events-quick \
+	$(BIN)/art-spiking leaderboard run leaderboard/submissions --suite events-quick --workers $(WORKERS) \
 	  --out $(DEMO)/records --figures $(DEMO)/figures
 	$(BIN)/art-spiking leaderboard site --submissions leaderboard/submissions \
 	  --records $(DEMO)/records --figures $(DEMO)/figures --out $(DEMO)/site
