@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from art_spiking.errors import ArtSpikingError, CannotWrite
+from art_spiking.memory import keep_freed_memory
 from art_spiking_leaderboard.cells import CellStore
 from art_spiking_leaderboard.engine import CellSpec, Outcome, Workbench, finished_cell, give_up, run_cell
 
@@ -249,6 +250,7 @@ def _begin(parent: int, threads: int, minutes: float | None) -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
+    keep_freed_memory()
     torch.set_num_threads(threads)
     if minutes is not None:
         os.environ[_MINUTES] = str(minutes)
