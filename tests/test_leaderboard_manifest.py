@@ -117,3 +117,14 @@ def test_the_readme_shows_a_valid_manifest_with_every_key():
     assert manifest.model_fields_set == set(type(manifest).model_fields)
     for part in (manifest.data, manifest.training, manifest.files, manifest.defences[0]):
         assert part.model_fields_set == set(type(part).model_fields) - {"code"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["a." * 5000 + "b = 1", f"nb_classes = 0x{'f' * 50_000}", "[" + "x." * 5000 + "y]\nz = 1"],
+    ids=["dotted keys", "a number of 60,000 digits", "a dotted table"],
+)
+def test_what_python_itself_cannot_repeat_is_a_problem(line):
+    """Found by benchmarks/fuzz_submissions.py: repr() recurses, and refuses long numbers."""
+    problems = parse_manifest(line.encode()).problems
+    assert any("too deep or too long" in problem.found for problem in problems)

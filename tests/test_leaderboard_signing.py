@@ -217,3 +217,15 @@ def test_the_command_signs(root, capsys):
     assert run(arguments) == 0
     assert "Signed one: 3 cells" in capsys.readouterr().out
     assert state(root).problems == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"cells": "a.json"}, {"cells": ["a"]}, {"signature": {}}, {"signature": None}, {"made": 1}],
+)
+def test_a_line_with_fields_of_another_kind_is_no_entry(root, change):
+    """Found by benchmarks/fuzz_submissions.py."""
+    signed(root)
+    path = root / "records" / "one" / LOG
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}) + "\n")
+    assert any("is no entry" in problem for problem in state(root).problems)

@@ -43,6 +43,7 @@ from art_spiking_leaderboard.manifest import (
 )
 
 _TEXT_BYTES = 256 * 1024
+_PIECE = 1 << 20
 REQUIRED = {MANIFEST: MANIFEST_BYTES, GRAPH_FILE: MAX_GRAPH_BYTES, WEIGHTS_FILE: MAX_WEIGHT_BYTES}
 """The three files of a submission of data and the most bytes each may have."""
 REQUIRED_CODE = {MANIFEST: MANIFEST_BYTES, CODE_FILE: _TEXT_BYTES}
@@ -231,14 +232,23 @@ def _name_problems(stated: Stated, folder: Path) -> Iterator[ModelProblem]:
         yield ModelProblem(MANIFEST, "name", f"{shown(folder.name)}, the name of the folder", shown(name))
 
 
+def _plain(found: str | int) -> str:
+    return found if isinstance(found, str) else shown(found)
+
+
 def _hash_problems(stated: Stated, folder: Path, unread: Collection[str]) -> Iterator[ModelProblem]:
     for file, key in zip((*MODEL_FILES, CODE_FILE), ("graph", "weights", "code"), strict=True):
         if file in unread or not (folder / file).is_file():
             continue
-        content = _read(folder / file, (REQUIRED | REQUIRED_CODE)[file])
-        right = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        # In pieces: the weights are read whole once, where their arrays are taken out, and not here too.
+        size, sha256 = 0, hashlib.sha256()
+        with open_regular(folder / file, (REQUIRED | REQUIRED_CODE)[file], follow_links=False) as content:
+            while piece := content.read(_PIECE):
+                size += len(piece)
+                sha256.update(piece)
+        right = {"size": size, "sha256": sha256.hexdigest()}
         for entry, what in (("size", "size"), ("sha256", "hash")):
             found = stated.get("files", key, entry)
             if found is not None and found != right[entry]:
                 expected = f"{right[entry]}, the {what} of {file}"
-                yield ModelProblem(MANIFEST, f"files.{key}.{entry}", expected, str(found))
+                yield ModelProblem(MANIFEST, f"files.{key}.{entry}", expected, _plain(found))

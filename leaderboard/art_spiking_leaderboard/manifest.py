@@ -40,7 +40,10 @@ SHOWN = 100  # characters of a stranger's value that a problem repeats
 
 def shown(value: object) -> str:
     """A value as a problem repeats it: its repr, one line, printable, not longer than `SHOWN`."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # thousands of keys within each other, or of digits
+        text = f"a value of type {type(value).__name__}, too deep or too long to repeat"
     return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
 
 

@@ -173,7 +173,7 @@ def _chain(model: str, lines: Sequence[str]) -> tuple[list[Entry], list[str]]:
     for number, line in enumerate(lines, start=1):
         try:
             entry = _entry(json.loads(line))
-        except (ValueError, TypeError, RecursionError):
+        except (ValueError, TypeError, AttributeError, RecursionError):
             problems.append(f"line {number} of {model}/{LOG} is no entry")
             break
         if entry.model != model or entry.previous != previous:
@@ -189,7 +189,7 @@ def _entry(values: Any) -> Entry:
         *entry.cells.items(),
         (entry.model, entry.previous),
         (entry.note, entry.signer),
-        (entry.date, ""),
+        (entry.date, entry.made, entry.signature),
     )
     if not all(isinstance(text, str) for pair in texts for text in pair) or not isinstance(
         entry.withdrawn, bool
