@@ -12,11 +12,19 @@ _KINDS = {
     "event-gradient": "Edits",
     "universal-perturbation": "Universal",
     "adversarial-patch": "Patch",
+    "auto-spike": "AutoSpike",
+    "spike-retiming": "Retiming",
+    "event-square": "Square search",
+    "robust-universal": "Robust universal",
 }
 _HOW = {
     "event-gradient": "chosen for each sample by the model's gradient",
     "universal-perturbation": "the same for every sample, fitted on other samples",
     "adversarial-patch": "filled with events fitted on other samples, the same for every sample",
+    "auto-spike": "chosen for each sample by the strongest of a fixed ensemble of attacks",
+    "spike-retiming": "chosen for each sample by the model's gradient",
+    "robust-universal": "the same for every sample, fitted on others to work at any time, near any place "
+    "and behind filters",
 }
 _FLAGS = {
     "zero-gradient": "For part of the samples the model gives no gradient at all, so attacks that follow "
@@ -28,6 +36,8 @@ _FLAGS = {
     "control-as-strong": "Random changes of the same size did at least as much harm as the attack: the "
     "attack found no weakness of this model, or nothing was left to find.",
     "control-invalid": "The random control broke the threat model: nothing to compare the attack with.",
+    "cut-short": "The time given to the case did not suffice, so part of the attack was left out or cut. "
+    "With more time it may do more harm.",
     "craft-is-test": "Universal attacks were fitted on the very samples they were scored on.",
     "own-surrogate": "The attack's choice of spike derivative could not be used with this model, so it went "
     "by the model's own. Attacks that can choose may do more harm.",
@@ -64,6 +74,11 @@ def threat_words(threat: Mapping[str, Any]) -> str:
         return _edits_words(threat)
     if kind == "patch-region":
         return f"any events inside one square that covers {_percent(threat.get('area'))} of the sensor"
+    if kind == "object-region":
+        area = _percent(threat.get("area"))
+        return f"events added inside a square object that covers {area} of the sensor{_moving(threat)}"
+    if kind == "retiming":
+        return _retiming_words(threat)
     if kind == "pixel-rate":
         return f"at most {threat.get('max_rate_hz')} added events per pixel and second"
     if kind == "linf":
@@ -102,13 +117,56 @@ def _edits_words(threat: Mapping[str, Any]) -> str:
     return words
 
 
+def _retiming_words(threat: Mapping[str, Any]) -> str:
+    most, shift = threat.get("max_moved"), threat.get("max_shift")
+    words = "events moved in time alone"
+    if isinstance(most, float):
+        words += f", up to {_percent(most)} of the sample's own number"
+    elif most is not None:
+        words = f"up to {most} {words}"
+    if shift is not None:
+        words += f", each by at most {_shift(threat)}"
+    if threat.get("max_total_shift") is not None:
+        words += f", together by at most {threat['max_total_shift']} {threat.get('unit', 'us')}"
+    return words
+
+
+def _shift(threat: Mapping[str, Any]) -> str:
+    shift = threat.get("max_shift")
+    if threat.get("unit") == "us" and isinstance(shift, int | float):
+        return f"{shift / 1000:g} ms"
+    return f"{shift} {threat.get('unit', '')}".strip()
+
+
+def _moving(threat: Mapping[str, Any]) -> str:
+    """How an object moves and flickers."""
+    velocity, flicker = threat.get("velocity"), threat.get("flicker_hz")
+    words = ""
+    if isinstance(velocity, list | tuple) and any(velocity):
+        words += (
+            f" and moves at {', '.join(f'{part:g}' for part in velocity)} pixels per second (down, right)"
+        )
+    if flicker:
+        words += f" and flickers {flicker:g} times a second"
+    return words
+
+
 def _threat_short(threat: Mapping[str, Any]) -> str:
     kind = threat.get("kind")
     if kind == "event-edits":
         budget = threat.get("max_edits")
         return _percent(budget) if isinstance(budget, float) else str(budget)
-    if kind == "patch-region":
+    if kind in ("patch-region", "object-region"):
         return _percent(threat.get("area"))
+    if kind == "retiming":
+        moved = threat.get("max_moved")
+        parts = (
+            [f"{_percent(moved) if isinstance(moved, float) else moved} moved"] if moved is not None else []
+        )
+        parts += [f"±{_shift(threat)}"] if threat.get("max_shift") is not None else []
+        return ", ".join(parts)
+    if kind == "pixel-rate":
+        return f"{threat.get('max_rate_hz')} Hz"
     if kind == "linf":
         return f"±{threat.get('eps')}"
     if kind == "all-of":
