@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: MIT
 """Fixtures that every test module may use."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from site_browser import started_browser
 from spiking_stand_ins import CLASSES, SHAPE, TinyNetwork, events, spiking_network
 
 from art_spiking.estimators import SpikingClassifier
@@ -42,3 +45,10 @@ def clf(network) -> SpikingClassifier:
 def batch() -> tuple[np.ndarray, np.ndarray]:
     """Twelve samples and their labels."""
     return events(12)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A browser for the tests of the leaderboard's page."""
+    with started_browser() as started:
+        yield started

@@ -7,7 +7,6 @@ import csv
 import html
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,22 +16,12 @@ from art_spiking_leaderboard.ranking import Entrant, rank
 from art_spiking_leaderboard.site import Board, Content, render_site
 from art_spiking_leaderboard.site.words import flag_words
 from leaderboard_samples import SUITE, hash_of, make_manifest, make_record
+from site_browser import Visit
 
 import art_spiking
 from art_spiking.graphs import ModelProblem
 from art_spiking.records import Flag, Record
 
-CHROMIUM = shutil.which("chromium")
-ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=alert(1)>\"'{{7*7}}"
 FLAG = Flag(code="control-as-strong", text="the random control is as strong as the attack: 0.50")
 PIXEL = bytes.fromhex(
@@ -86,46 +75,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("Debian's chromium is not installed")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield started
-        started.close()
-
-
-class Visit:
-    """A page with all that went wrong on it."""
-
-    def __init__(self, browser: Any, **options: Any) -> None:
-        self.context = browser.new_context(**options)
-        self.page = self.context.new_page()
-        self.requests: list[str] = []
-        self.complaints: list[str] = []
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.on("console", lambda message: self.complaints.append(message.text))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("dialog", lambda dialog: self.complaints.append(f"dialog {dialog.message}"))
-
-    def names(self) -> list[str]:
-        """Where the shown rows of the ranking lead, in order."""
-        links = self.page.locator("table.ranking tbody tr:not([hidden]) .model > a")
-        return [Path(href).stem for href in links.evaluate_all("all => all.map(a => a.href)")]
-
-
 @pytest.fixture
 def visit(browser: Any, site: Path) -> Iterator[Visit]:
     visited = Visit(browser, viewport={"width": 1280, "height": 900})
     visited.page.goto(f"file://{site}/index.html")
     yield visited
-    visited.context.close()
-    outside = [url for url in visited.requests if not url.startswith(f"file://{site}/")]
-    assert outside == [], "a request left the site"
-    assert visited.complaints == [], "the browser complained"
+    visited.leave(site)
 
 
 @pytest.mark.browser
@@ -137,7 +92,7 @@ class TestInTheBrowser:
 
     def test_every_column_sorts_both_ways_and_says_so(self, visit):
         heads = visit.page.locator("table.ranking thead th:has(button)")
-        assert heads.count() == 8
+        assert heads.count() == 6
         for index in range(heads.count()):
             head = heads.nth(index)
             seen = []
@@ -152,7 +107,7 @@ class TestInTheBrowser:
         row = visit.page.locator("tbody tr", has_text="Model alpha")
         assert row.locator("td").nth(2).inner_text() == "65.0"
         assert "mean over cases 65.0" in row.locator("svg.bar").get_attribute("aria-label")
-        visit.page.get_by_role("link", name="Model alpha").click()
+        visit.page.get_by_role("link", name="Model alpha", exact=True).click()
         assert visit.page.locator(".tiles div", has_text="Mean over cases").inner_text().endswith("65.0")
 
     def test_clean_accuracy_sorts_from_the_top(self, visit):
@@ -191,7 +146,7 @@ class TestInTheBrowser:
         assert "49" not in visit.page.locator("table.ranking .model").all_inner_texts()[2]
 
     def test_the_models_page_tells_case_by_case(self, visit):
-        visit.page.get_by_role("link", name="Model gamma").click()
+        visit.page.get_by_role("link", name="Model gamma", exact=True).click()
         text = visit.page.locator("main").inner_text()
         for words in (
             "Up to 5 events inserted or deleted",

@@ -188,6 +188,7 @@ def write_site(options: SiteOptions, names: Names | None = None) -> int:
             cells=cells,
         ),
         options.out,
+        warn=_warn,
     )
     click.echo(f"site: {page.resolve()}")
     return 0

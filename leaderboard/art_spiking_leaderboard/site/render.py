@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""Renders the site: a page for all models, a page for each, and the numbers as JSON and CSV."""
+"""Renders the site: pages for rankings, models, attacks and recordings, and the numbers as JSON and CSV."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -16,13 +16,17 @@ from markupsafe import Markup
 
 from art_spiking.files import write_atomically
 from art_spiking.graphs import ModelProblem
+from art_spiking.registry import catalogue
 from art_spiking_leaderboard.manifest import Manifest
-from art_spiking_leaderboard.ranking import RANK_RULE, Row
+from art_spiking_leaderboard.ranking import RANK_RULE
+from art_spiking_leaderboard.site.attacks import attack_views, threat_kinds
+from art_spiking_leaderboard.site.curves import curve_of, edit_families, families
 from art_spiking_leaderboard.site.exports import results, results_csv
+from art_spiking_leaderboard.site.players import Figure, Play, figures_of
+from art_spiking_leaderboard.site.plots import board_plots, curve_plots, pareto_plot
 from art_spiking_leaderboard.site.views import (
     Board,
     CaseView,
-    Figure,
     RowView,
     case_view,
     model_facts,
@@ -42,7 +46,7 @@ class Content:
         manifests: of every submission that is in a board, by name.
         digests: of the models, by name.
         refused: submissions with problems, by the name of their folder.
-        figures: a folder with `<model>/<suite>/<case>.png`, or None.
+        figures: a folder with `<model>/<suite>/<case>.png` and `.events.json`, or None.
         cells: how many cells the numbers come from.
     """
 
@@ -54,81 +58,176 @@ class Content:
     cells: int = 0
 
 
-def render_site(content: Content, out: Path) -> Path:
+@dataclass(frozen=True)
+class _Table:
+    board: Board
+    rows: Sequence[RowView]
+
+    @property
+    def ranked(self) -> Sequence[RowView]:
+        return [row for row in self.rows if row.row.rank is not None]
+
+    @property
+    def incomplete(self) -> Sequence[RowView]:
+        return [row for row in self.rows if row.row.rank is None]
+
+    @property
+    def samples(self) -> int | None:
+        return next((row.row.robust.total for row in self.rows if row.row.robust is not None), None)
+
+    @property
+    def cases(self) -> Sequence[CaseView]:
+        """The columns of the heat map."""
+        return [case_view(case, None) for case in self.board.suite.cases]
+
+
+class _Pages:
+    """Writes pages that share a frame, a policy and a footer."""
+
+    def __init__(self, out: Path, cells: int) -> None:
+        self.out = out
+        self._environment = Environment(
+            loader=FileSystemLoader(_HERE / "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._shared = {"version": version("art-spiking-leaderboard"), "cell_count": cells}
+
+    def write(
+        self,
+        path: str,
+        template: str,
+        values: Mapping[str, object],
+        *,
+        style: tuple[str, ...] = ("style.css", "plots.css"),
+        script: str = "table.js",
+    ) -> Path:
+        styles = "".join((_HERE / name).read_text("utf-8") for name in style)
+        code = (_HERE / script).read_text("utf-8")
+        page = self._environment.get_template(template).render(
+            self._shared | dict(values),
+            root="../" * path.count("/"),
+            policy=_policy(styles, code),
+            # Our own files, not a stranger's text: these two alone are not escaped.
+            style=Markup(styles),
+            script=Markup(code),
+        )
+        write_atomically(self.out / path, page.encode())
+        return self.out / path
+
+
+def render_site(content: Content, out: Path, *, warn: Callable[[str], object] = lambda message: None) -> Path:
     """Writes the site into a folder and returns the path of its front page.
+
+    Args:
+        content: what it shows.
+        out: the folder.
+        warn: told of recordings that cannot be read.
 
     Raises:
         CannotWrite: full disk, or no permission.
     """
-    environment = Environment(
-        loader=FileSystemLoader(_HERE / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    style, script = ((_HERE / name).read_text("utf-8") for name in ("style.css", "table.js"))
-    shared = {
-        "policy": _policy(style, script),
-        # Our own files, not a stranger's text: these two alone are not escaped.
-        "style": Markup(style),
-        "script": Markup(script),
-        "version": version("art-spiking-leaderboard"),
-        "cell_count": content.cells,
-    }
-    figures = _figures(content, out)
+    pages = _Pages(out, content.cells)
+    tables = [_table(content, board) for board in content.boards]
+    _models(content, pages, warn)
+    for table in tables:
+        _board(table, pages)
+    known = catalogue("attacks")
+    summaries = {name: known[name].summary for name in known}
+    for attack in attack_views([(table.board, table.rows) for table in tables], summaries):
+        pages.write(f"attacks/{attack.name}.html", "attack.html", {"attack": attack})
+    used: dict[str, list[tuple[str, CaseView]]] = {}
+    for table in tables:
+        for case in table.board.suite.cases:
+            for kind in threat_kinds(case.threat):
+                used.setdefault(kind, []).append((case.attack, case_view(case, None)))
+    pages.write("threats.html", "threats.html", {"used": used})
+    numbers = json.dumps(results(content.boards, content.manifests), indent=1, allow_nan=False)
+    write_atomically(out / "results.json", numbers.encode())
+    write_atomically(out / "results.csv", results_csv(content.boards, content.manifests).encode())
+    return pages.write("index.html", "index.html", _front(content, tables))
+
+
+def _models(content: Content, pages: _Pages, warn: Callable[[str], object]) -> None:
     for name, manifest in content.manifests.items():
         sections = [
-            model_section(board, row, figures.get((name, board.suite.name), ()))
+            model_section(board, row, manifest, f"models/{row.name}.html")
             for board in content.boards
             for row in board.rows
             if row.name == name
         ]
-        page = environment.get_template("model.html").render(
-            shared,
-            root="../",
-            manifest=manifest,
-            sections=sections,
-            facts=model_facts(manifest, content.digests[name]),
+        figures = {
+            section.board.suite.name: _figures(content, section.board, manifest, pages, warn)
+            for section in sections
+        }
+        pages.write(
+            f"models/{name}.html",
+            "model.html",
+            {
+                "manifest": manifest,
+                "sections": sections,
+                "figures": figures,
+                "curves": {
+                    section.board.anchor: curve_plots([section.row_view], families(section.board.suite))
+                    for section in sections
+                },
+                "facts": model_facts(manifest, content.digests[name]),
+            },
         )
-        write_atomically(out / "models" / f"{name}.html", page.encode())
-    index = environment.get_template("index.html").render(shared, root="", **_front(content))
-    write_atomically(out / "index.html", index.encode())
-    numbers = json.dumps(results(content.boards, content.manifests), indent=1, allow_nan=False)
-    write_atomically(out / "results.json", numbers.encode())
-    write_atomically(out / "results.csv", results_csv(content.boards, content.manifests).encode())
-    return out / "index.html"
 
 
-@dataclass(frozen=True)
-class _Table:
-    board: Board
-    ranked: Sequence[RowView]
-    incomplete: Sequence[RowView]
-    samples: int | None
+def _figures(
+    content: Content, board: Board, manifest: Manifest, pages: _Pages, warn: Callable[[str], object]
+) -> list[Figure]:
+    """Copies a model's pictures into the site and writes its players' pages."""
+    if content.figures is None:
+        return []
+    found = list(figures_of(content.figures, manifest.name, board.suite, warn))
+    for figure in found:
+        if figure.picture:
+            write_atomically(pages.out / figure.picture, figure.source.read_bytes())
+        if figure.recording is not None:
+            play = Play(manifest.name, manifest.title, board.suite.name, figure, figure.recording)
+            style = ("style.css", "player.css")
+            pages.write(figure.player, "player.html", {"play": play}, style=style, script="player.js")
+    return found
 
-    @property
-    def cases(self) -> Sequence[CaseView]:
-        """The columns on the right of the table."""
-        return [case_view(case, None) for case in self.board.suite.cases]
+
+def _board(table: _Table, pages: _Pages) -> None:
+    curves = [
+        (family, [(row, curve_of(row.row, family)) for row in table.rows])
+        for family in families(table.board.suite)
+    ]
+    pages.write(f"boards/{table.board.anchor}.html", "board.html", {"table": table, "curves": curves})
 
 
-def _front(content: Content) -> dict[str, object]:
-    tables = []
-    for board in content.boards:
-        ranked = [_row_view(content, board, row) for row in board.rows if row.rank is not None]
-        incomplete = [_row_view(content, board, row) for row in board.rows if row.rank is None]
-        totals = {row.robust.total for row in board.rows if row.robust is not None}
-        tables.append(_Table(board, ranked, incomplete, totals.pop() if totals else None))
-    cases = {case.words: case for table in tables for case in table.cases}
+def _table(content: Content, board: Board) -> _Table:
+    rows = [
+        row_view(row, board.suite, content.manifests[row.name], f"models/{row.name}.html")
+        for row in board.rows
+    ]
+    return _Table(board, rows)
+
+
+def _front(content: Content, tables: Sequence[_Table]) -> dict[str, object]:
     flags: dict[str, str] = {}
     for table in tables:
-        for row in (*table.ranked, *table.incomplete):
+        for row in table.rows:
             for flag in row.flags:
                 flags.setdefault(flag.title, flag.meaning)
     return {
-        "boards": tables,
-        "all_cases": list(cases.values()),
+        "boards": [
+            {
+                "table": table,
+                "families": edit_families(table.board.suite),
+                "curves": board_plots(table.ranked),
+                "pareto": pareto_plot(table.ranked),
+            }
+            for table in tables
+        ],
+        "attacks": sorted({case.attack for table in tables for case in table.board.suite.cases}),
         "flag_words": sorted(flags.items()),
         "rank_rule": RANK_RULE,
         "refused": [
@@ -136,30 +235,6 @@ def _front(content: Content) -> dict[str, object]:
             for name, problems in sorted(content.refused.items())
         ],
     }
-
-
-def _row_view(content: Content, board: Board, row: Row) -> RowView:
-    return row_view(row, board.suite, content.manifests[row.name], f"models/{row.name}.html")
-
-
-def _figures(content: Content, out: Path) -> dict[tuple[str, str], list[Figure]]:
-    """Copies the pictures of every case in a board; (model, suite) -> the pictures' places in the site."""
-    found: dict[tuple[str, str], list[Figure]] = {}
-    if content.figures is None:
-        return found
-    for board in content.boards:
-        for row in board.rows:
-            for case in board.suite.cases:
-                view = case_view(case, None)
-                name = f"figures/{row.name}/{board.suite.name}/{case.name}.png"
-                source = content.figures / row.name / board.suite.name / f"{case.name}.png"
-                if not source.is_file():
-                    continue
-                write_atomically(out / name, source.read_bytes())
-                title = f"{view.kind} {view.short}"
-                alt = f"Events of one sample, clean and attacked ({title}), by polarity and over time"
-                found.setdefault((row.name, board.suite.name), []).append(Figure(name, alt, title))
-    return found
 
 
 def _policy(style: str, script: str) -> str:

@@ -12,6 +12,18 @@
     // What has no number comes last, whichever the direction.
     return a - b;
   };
+  // The address holds how each table is sorted and filtered, so that it can be passed on; anchors have no "=".
+  const remember = (table, what, value) => {
+    const kept = new URLSearchParams(location.hash.includes("=") ? location.hash.slice(1) : "");
+    if (value) kept.set(`${table.id}.${what}`, value);
+    else kept.delete(`${table.id}.${what}`);
+    const hash = [...kept].length ? `#${kept}` : "";
+    history.replaceState(null, "", location.pathname + location.search + hash);
+  };
+  const recall = (table, what) => {
+    const known = location.hash.includes("=") ? location.hash.slice(1) : "";
+    return new URLSearchParams(known).get(`${table.id}.${what}`) ?? "";
+  };
   const sort = (table, column, direction) => {
     const head = table.tHead.rows[0].cells;
     const type = head[column].dataset.type;
@@ -37,9 +49,18 @@
         // Accuracies are looked at from the top, ranks and names from the start.
         const first = cell.dataset.type === "number" && column > 0 ? "descending" : "ascending";
         const other = first === "ascending" ? "descending" : "ascending";
-        sort(table, column, now === first ? other : first);
+        const direction = now === first ? other : first;
+        sort(table, column, direction);
+        remember(table, "sort", `${column}${direction[0]}`);
       });
     });
+    const resort = () => {
+      const [, column, direction] = /^(\d{1,3})([ad])$/.exec(recall(table, "sort")) ?? [];
+      const cell = table.tHead.rows[0].cells[Number(column)];
+      if (cell && cell.dataset.type !== "none") sort(table, Number(column), direction === "a" ? "ascending" : "descending");
+    };
+    resort();
+    window.addEventListener("hashchange", resort);
   }
   for (const form of document.querySelectorAll("form[data-filters]")) {
     const table = document.getElementById(form.dataset.filters);
@@ -57,9 +78,19 @@
       const all = table.tBodies[0].rows.length;
       found.textContent = shown === all ? "" : `${shown} of ${all} models`;
     };
+    const refill = () => {
+      search.value = recall(table, "find");
+      unflagged.checked = recall(table, "flags") === "none";
+      apply();
+    };
     form.hidden = false;
     form.addEventListener("submit", (event) => event.preventDefault());
-    form.addEventListener("input", apply);
-    apply();
+    form.addEventListener("input", () => {
+      apply();
+      remember(table, "find", search.value.trim());
+      remember(table, "flags", unflagged.checked ? "none" : "");
+    });
+    refill();
+    window.addEventListener("hashchange", refill);
   }
 })();

@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from art_spiking.metrics import Share, accuracy, fooled, summarise_edits
 from art_spiking.records import Flag, Record
 from art_spiking.suites import Case, Suite
+from art_spiking_leaderboard.claims import Claim
 from art_spiking_leaderboard.manifest import Manifest
 from art_spiking_leaderboard.origins import commit_counts
 from art_spiking_leaderboard.ranking import Row
+from art_spiking_leaderboard.site.curves import areas
 from art_spiking_leaderboard.site.words import case_kind, case_short, case_words, flag_title, flag_words
 
 
@@ -46,15 +49,6 @@ class FlagView:
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A picture, relative to the site's root."""
-
-    path: str
-    alt: str
-    caption: str
-
-
-@dataclass(frozen=True)
 class CaseView:
     """One case of one model; without `robust` it has no number."""
 
@@ -62,6 +56,7 @@ class CaseView:
     kind: str
     short: str
     words: str
+    attack: str
     status: str = "not yet evaluated"
     error: str = ""
     robust: Share | None = None
@@ -89,7 +84,9 @@ class RowView:
     tags: tuple[str, ...]
     flags: tuple[FlagView, ...]
     cases: tuple[CaseView, ...]
+    areas: tuple[float | None, ...]
     search: str
+    suite: Suite
 
 
 @dataclass(frozen=True)
@@ -103,12 +100,14 @@ class ModelSection:
     cases: tuple[CaseView, ...]
     command: str
     provenance: tuple[tuple[str, str], ...]
-    figures: tuple[Figure, ...] = field(default=())
+    semantics: tuple[tuple[str, str], ...]
+    claims: tuple[Claim, ...]
+    row_view: RowView
 
 
 def case_view(case: Case, record: Record | None) -> CaseView:
     """A case with the numbers of its record, if it has one."""
-    view = CaseView(case.name, case_kind(case), case_short(case), case_words(case))
+    view = CaseView(case.name, case_kind(case), case_short(case), case_words(case), case.attack)
     if record is None:
         return view
     flags = merge_flags([(case.name, flag) for flag in record.flags])
@@ -143,6 +142,7 @@ def row_view(row: Row, suite: Suite, manifest: Manifest, page: str) -> RowView:
     """A line of a table on the front page."""
     tags = (
         *(("code, in a sandbox",) if manifest.division == "code" else ()),
+        *((f"{len(row.claims)} claim{'' if len(row.claims) == 1 else 's'}",) if row.claims else ()),
         *(defence.name for defence in manifest.defences),
     )
     searched = [manifest.name, manifest.title, *manifest.authors, manifest.framework, manifest.readout, *tags]
@@ -154,11 +154,13 @@ def row_view(row: Row, suite: Suite, manifest: Manifest, page: str) -> RowView:
         tags=tags,
         flags=merge_flags(row.flags),
         cases=tuple(case_view(case, row.records.get(case.name)) for case in suite.cases),
+        areas=tuple(areas(row, suite).values()),
         search=" ".join(searched).lower(),
+        suite=suite,
     )
 
 
-def model_section(board: Board, row: Row, figures: Sequence[Figure]) -> ModelSection:
+def model_section(board: Board, row: Row, manifest: Manifest, page: str) -> ModelSection:
     """One suite on a model's own page."""
     return ModelSection(
         board=board,
@@ -168,7 +170,9 @@ def model_section(board: Board, row: Row, figures: Sequence[Figure]) -> ModelSec
         cases=tuple(case_view(case, row.records.get(case.name)) for case in board.suite.cases),
         command=reproduce_command(row.name, board.suite.name),
         provenance=_provenance(row.records),
-        figures=tuple(figures),
+        semantics=_semantics(row.records),
+        claims=row.claims,
+        row_view=row_view(row, board.suite, manifest, page),
     )
 
 
@@ -225,6 +229,16 @@ def model_facts(manifest: Manifest, model_digest: str) -> tuple[tuple[str, str],
         ("Model digest", model_digest),
         *((f"SHA-256 of {name}", entry.sha256) for name, entry in manifest.files.entries().items()),
     )
+
+
+def _semantics(records: Mapping[str, Record]) -> tuple[tuple[str, str], ...]:
+    """What the records state of the model's discrete dynamics; the same in all of them."""
+    stated = next(iter(records.values())).model.semantics if records else {}
+    return tuple((key, _text(value)) for key, value in stated.items())
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _provenance(records: Mapping[str, Record]) -> tuple[tuple[str, str], ...]:
