@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import csv
 import html
 import json
 import os
@@ -366,6 +367,19 @@ def test_accepted_claims_and_withdrawn_models_are_shown(site):
     assert "code, in a sandbox" in index
     assert f"withdrawn: its authors asked {HOSTILE}" in index
     assert "withdrawn" in (site / "models" / "gamma.html").read_text()
+
+
+def test_areas_and_claims_are_in_the_downloads(site):
+    (board,) = json.loads((site / "results.json").read_text())["boards"]
+    alpha = next(model for model in board["models"] if model["manifest"]["name"] == "alpha")
+    assert alpha["areas_under_edits"] == {"edits-5": pytest.approx(0.56)}
+    assert alpha["accepted_claims"] == [
+        {"case": "edits-50", "samples": 2, "date": "2027-02-03T00:00:00+00:00"}
+    ]
+    lines = list(csv.DictReader((site / "results.csv").read_text().splitlines()))
+    found = {(line["model"], line["areas_under_edits"], line["accepted_claims"]) for line in lines}
+    assert ("alpha", "edits-5 0.5600", "1") in found
+    assert ("delta", "", "0") in found
 
 
 def test_a_recording_that_cannot_be_read_is_left_out_and_told(site, warnings):

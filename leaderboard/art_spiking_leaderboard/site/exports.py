@@ -12,6 +12,7 @@ from art_spiking.metrics import Share
 from art_spiking_leaderboard.manifest import Manifest
 from art_spiking_leaderboard.origins import commit_counts
 from art_spiking_leaderboard.ranking import RANK_RULE
+from art_spiking_leaderboard.site.curves import areas
 from art_spiking_leaderboard.site.views import Board, CaseView, case_view
 
 RESULTS_VERSION = 1
@@ -26,6 +27,8 @@ _COLUMNS = (
     "worst_case_low",
     "worst_case_high",
     "mean_over_cases",
+    "areas_under_edits",
+    "accepted_claims",
     "case",
     "status",
     "accuracy",
@@ -62,6 +65,11 @@ def results(boards: Sequence[Board], manifests: Mapping[str, Manifest]) -> dict[
                         "reasons_not_ranked": list(row.reasons),
                         "worst_case": _share(row.robust),
                         "mean_over_cases": row.mean,
+                        "areas_under_edits": dict(areas(row, board.suite)),
+                        "accepted_claims": [
+                            {"case": claim.form.case, "samples": len(claim.form.samples), "date": claim.date}
+                            for claim in row.claims
+                        ],
                         "clean": _share(row.clean),
                         "worst_control": _share(row.control),
                         "commits": dict(commit_counts(row.records.values())),
@@ -84,6 +92,9 @@ def results_csv(boards: Sequence[Board], manifests: Mapping[str, Manifest]) -> s
     writer.writeheader()
     for board in boards:
         for row in board.rows:
+            under = "; ".join(
+                f"{case} {area:.4f}" for case, area in areas(row, board.suite).items() if area is not None
+            )
             for case in board.suite.cases:
                 view = case_view(case, row.records.get(case.name))
                 values = {
@@ -95,6 +106,8 @@ def results_csv(boards: Sequence[Board], manifests: Mapping[str, Manifest]) -> s
                     "rank": row.rank,
                     **_columns("worst_case", row.robust),
                     "mean_over_cases": row.mean,
+                    "areas_under_edits": under,
+                    "accepted_claims": len(row.claims),
                     "case": case.name,
                     "status": view.status,
                     **_columns("accuracy", view.robust),
