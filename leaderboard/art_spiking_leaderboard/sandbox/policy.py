@@ -71,6 +71,10 @@ def command(folder: Path, filter_fd: int, limits: Limits) -> list[str]:
     if os.getuid() == 0:
         isolated += ["--uid", "65534", "--gid", "65534", "--unshare-user"]
     arguments = [program, *isolated, "--hostname", "sandbox", "--seccomp", str(filter_fd)]
+    # First, for the interpreter may lie in one of them.
+    arguments += ["--proc", "/proc", "--dev", "/dev"]
+    for place in ("/dev/shm", "/tmp"):
+        arguments += ["--size", str(limits.scratch), "--tmpfs", place]
     for path in _readable():
         arguments += ["--ro-bind", str(path), str(path)]
     for link in ("/bin", "/sbin", "/lib", "/lib64"):
@@ -79,9 +83,6 @@ def command(folder: Path, filter_fd: int, limits: Limits) -> list[str]:
         elif Path(link).is_dir():
             arguments += ["--ro-bind", link, link]
     here = Path(__file__).parent
-    arguments += ["--proc", "/proc", "--dev", "/dev"]
-    for place in ("/dev/shm", "/tmp"):
-        arguments += ["--size", str(limits.scratch), "--tmpfs", place]
     for name in ("service.py", "frames.py"):
         arguments += ["--ro-bind", str(here / name), f"/service/{name}"]
     arguments += [
