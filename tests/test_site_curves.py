@@ -110,6 +110,12 @@ def test_the_front_holds_those_that_no_other_beats_in_both():
     assert len(plot.dots) == 4
 
 
+def test_models_with_the_same_numbers_are_all_on_the_front_and_share_a_label():
+    plot = pareto_plot(views(("first", 92, 0), ("second", 92, 0), ("third", 92, 0)))
+    assert all(dot.front for dot in plot.dots)
+    assert [dot.label for dot in plot.dots if dot.label] == ["Model first and 2 more"]
+
+
 def test_one_model_is_no_front():
     assert pareto_plot(views(("alone", 92, 0))) is None
 

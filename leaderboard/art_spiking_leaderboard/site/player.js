@@ -93,7 +93,7 @@
     const most = Math.max(width, height);
     const deep = 1.7;
     const [cy, sy, cp, sp] = [Math.cos(state.yaw), Math.sin(state.yaw), Math.cos(state.pitch), Math.sin(state.pitch)];
-    const unit = Math.min(wide / 4.2, high / 3.5);
+    const unit = Math.min(wide / 4.2, high / 3.7);
     return (x, y, t) => {
       const px = (2 * x - width) / most;
       const py = (2 * y - height) / most;
@@ -101,7 +101,7 @@
       const [qx, qz] = [px * cy + pz * sy, pz * cy - px * sy];
       const [ry, rz] = [py * cp + qz * sp * -1, qz * cp + py * sp];
       const scale = (unit * 5) / (5.6 + rz);
-      return [wide / 2 + qx * scale, high * 0.46 + ry * scale, rz, scale];
+      return [wide / 2 + qx * scale, high * 0.43 + ry * scale, rz, scale];
     };
   };
 

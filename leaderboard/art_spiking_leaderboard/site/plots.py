@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -82,25 +83,33 @@ def pareto_plot(rows: Sequence[RowView]) -> ParetoPlot | None:
     pairs = [(row, clean, robust) for row, clean, robust in known if clean and robust]
     if len(pairs) < 2:
         return None
-    best = -1.0
-    front = set()
-    for row, _clean, robust in sorted(pairs, key=lambda pair: (-pair[1].value, -pair[2].value, pair[0].page)):
-        if robust.value > best:
-            best = robust.value
-            front.add(row.page)
+    places = Counter((clean.value, robust.value) for _, clean, robust in pairs)
+    front = _front(list(places))
     dots = []
     lowest: float | None = None
+    named: set[tuple[float, float]] = set()
     for row, clean, robust in sorted(pairs, key=lambda pair: (pair[2].value, -pair[1].value)):
-        x, y = WIDTH * clean.value, HEIGHT * (1 - robust.value)
+        place = (clean.value, robust.value)
+        x, y = WIDTH * place[0], HEIGHT * (1 - place[1])
         # A label that would lie on the one below it is left out; the mark's title still has the name.
-        room = lowest is None or lowest - y > 17
-        label = _short(row.title) if row.page in front and room else ""
+        room = place not in named and (lowest is None or lowest - y > 17)
+        others = f" and {places[place] - 1} more" if places[place] > 1 else ""
+        label = _short(row.title, 26 - len(others)) + others if place in front and room else ""
         lowest = y if label else lowest
-        dots.append(
-            Dot(x, y, row.title, row.page, clean, robust, row.page in front, label, end=x > WIDTH / 2)
-        )
+        named.add(place)
+        dots.append(Dot(x, y, row.title, row.page, clean, robust, place in front, label, end=x > WIDTH / 2))
     steps = sorted(((dot.x, dot.y) for dot in dots if dot.front), key=lambda point: -point[0])
     return ParetoPlot(tuple(dots), _stairs(steps))
+
+
+def _front(places: Sequence[tuple[float, float]]) -> set[tuple[float, float]]:
+    """Those that no other beats in one number without losing in the other."""
+    best, front = -1.0, set()
+    for clean, robust in sorted(places, reverse=True):
+        if robust > best:
+            best = robust
+            front.add((clean, robust))
+    return front
 
 
 def _stairs(front: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
@@ -133,5 +142,5 @@ def _ticks(family: Family) -> tuple[tuple[float, str], ...]:
     return tuple(reversed(ticks))
 
 
-def _short(title: str) -> str:
-    return title if len(title) <= 26 else f"{title[:25]}\u2026"
+def _short(title: str, most: int) -> str:
+    return title if len(title) <= most else f"{title[: most - 1]}\u2026"

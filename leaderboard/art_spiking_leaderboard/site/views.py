@@ -238,6 +238,8 @@ def _semantics(records: Mapping[str, Record]) -> tuple[tuple[str, str], ...]:
 
 
 def _text(value: object) -> str:
+    if value is None:
+        return "none"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
