@@ -165,7 +165,7 @@ def _damage_lines(raw: bytes, rng: random.Random) -> bytes:
         rng.shuffle(lines)
     elif kind == 4:
         lines[place] = rng.choice(
-            (b"[x" * 1000, b"a." * 5000 + b"b = 1", b"[data]", b"[[defences]]", b"= 1", b"\xff")
+            (b"[x" * 1000, b"a." * 30_000 + b"b = 1", b"[data]", b"[[defences]]", b"= 1", b"\xff")
         )
     else:
         key = lines[place].split(b"=")[0]

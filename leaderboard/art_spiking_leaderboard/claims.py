@@ -11,7 +11,6 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +28,7 @@ from art_spiking.graphs import ModelProblem, ModelProblems
 from art_spiking.records import Record
 from art_spiking.untrusted_files import open_regular
 from art_spiking.weight_files import read_arrays, write_arrays
-from art_spiking_leaderboard.manifest import Line, Link, Name, Text, problem_of
+from art_spiking_leaderboard.manifest import Line, Link, Name, Text, problem_of, read_toml
 
 CLAIM, EVENTS = "claim.toml", "events.safetensors"
 FOLDER = "claims"
@@ -128,7 +127,7 @@ def read_form(folder: Path) -> ClaimForm:
     """
     try:
         with open_regular(folder / CLAIM, _CLAIM_BYTES, follow_links=False) as file:
-            table = tomllib.loads(file.read(_CLAIM_BYTES + 1).decode())
+            table = read_toml(file.read(_CLAIM_BYTES + 1))
         return ClaimForm.model_validate(table)
     except ValidationError as error:
         problems = [problem_of(detail, CLAIM) for detail in error.errors(include_url=False)]

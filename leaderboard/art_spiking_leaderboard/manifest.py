@@ -35,6 +35,7 @@ MODEL_FILES = ("graph.json", "weights.safetensors")
 CODE_FILE = "model.py"
 IN_CODE = "in-code"
 """What a submission of code states as its readout: its module returns logits."""
+_MAX_DOTS = 256  # in a line
 SHOWN = 100  # characters of a stranger's value that a problem repeats
 
 
@@ -268,6 +269,18 @@ class ParsedManifest:
     stated: Stated = field(default_factory=Stated)
 
 
+def read_toml(content: bytes) -> dict[str, Any]:
+    """A stranger's TOML, of which tomllib takes time that grows with the square of a key's dotted parts.
+
+    Raises:
+        ValueError, RecursionError: it is not TOML, not UTF-8, or too deep.
+    """
+    text = content.decode("utf-8")
+    if any(line.count(".") > _MAX_DOTS for line in text.split("\n")):
+        raise ValueError(f"a line with more than {_MAX_DOTS} dots")
+    return tomllib.loads(text)
+
+
 def parse_manifest(content: bytes) -> ParsedManifest:
     """Reads a manifest, whatever the bytes are."""
 
@@ -277,7 +290,7 @@ def parse_manifest(content: bytes) -> ParsedManifest:
     if len(content) > MANIFEST_BYTES:
         return refused(f"at most {MANIFEST_BYTES} bytes", f"{len(content)} bytes")
     try:
-        table = tomllib.loads(content.decode("utf-8"))
+        table = read_toml(content)
     except UnicodeDecodeError as error:
         return refused("UTF-8 text", f"an invalid byte at offset {error.start}")
     except tomllib.TOMLDecodeError as error:
