@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -133,22 +134,17 @@ def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def paint(page: Path, repeats: int) -> tuple[list[float], list[float]]:
-    """Milliseconds until the browser first painted the page, and until it was loaded whole."""
-    from playwright.sync_api import sync_playwright
-
+def paint(browser: Any, page: Path, repeats: int) -> tuple[float, float]:
+    """Milliseconds until a page was first painted, and until it was loaded whole: medians."""
     first, whole = [], []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
-        for _ in range(repeats):
-            context = browser.new_context(viewport={"width": 1280, "height": 900})
-            shown = context.new_page()
-            shown.goto(f"file://{page}")
-            first.append(shown.evaluate(_PAINTED))
-            whole.append(shown.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd"))
-            context.close()
-        browser.close()
-    return first, whole
+    for _ in range(repeats):
+        context = browser.new_context(viewport={"width": 1280, "height": 900})
+        shown = context.new_page()
+        shown.goto(f"file://{page}")
+        first.append(shown.evaluate(_PAINTED))
+        whole.append(shown.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd"))
+        context.close()
+    return float(np.median(first)), float(np.median(whole))
 
 
 @click.command(help=__doc__)
@@ -160,6 +156,8 @@ def main(models: int, suites: int, repeats: int, out: Path | None) -> None:
     """Renders, loads, prints."""
     if shutil.which("chromium") is None:
         sys.exit("Debian's chromium is not installed: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
     shown = made_up(models, suites)
     with tempfile.TemporaryDirectory() as folder:
         site = (out or Path(folder)).resolve()
@@ -170,12 +168,20 @@ def main(models: int, suites: int, repeats: int, out: Path | None) -> None:
         size = sum(page.stat().st_size for page in pages) / 1e6
         click.echo(f"{models} models x {suites} suites: {len(pages)} pages, {size:.0f} MB, in {spent:.0f} s")
         click.echo("page                            size    first paint    loaded (medians)")
-        anchor = shown.boards[0].anchor
-        for name in ("index", f"boards/{anchor}", f"models/{_name(0)}", "attacks/auto-spike", "threats"):
-            page = site / f"{name}.html"
-            first, whole = (np.median(times) for times in paint(page, repeats))
-            mb = page.stat().st_size / 1e6
-            click.echo(f"{name:28s} {mb:6.2f} MB  {first:8.0f} ms  {whole:8.0f} ms")
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
+            for name in (
+                "index",
+                f"boards/{shown.boards[0].anchor}",
+                f"models/{_name(0)}",
+                "attacks/auto-spike",
+                "threats",
+            ):
+                page = site / f"{name}.html"
+                first, whole = paint(browser, page, repeats)
+                mb = page.stat().st_size / 1e6
+                click.echo(f"{name:28s} {mb:6.2f} MB  {first:8.0f} ms  {whole:8.0f} ms")
+            browser.close()
 
 
 if __name__ == "__main__":
