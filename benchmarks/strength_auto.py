@@ -27,7 +27,7 @@ Row = dict[str, Any]
 
 SUBMISSIONS = Path(__file__).resolve().parents[1] / "leaderboard" / "submissions"
 DEFENDED = {"digits-adversarial": (50, 100), "digits-filtered": (50, 100)}
-MASKED_SAMPLES, BUDGETS, FLAGGED = 50, (25, 50, 200), 50
+MASKED_SAMPLES, BUDGETS, FLAGGED = 50, (50, 25, 200), 50
 DRAWS = 11
 
 

@@ -61,7 +61,13 @@ DEFENCES = {
 
 
 SHORTER = {
+    "event-genetic": {"queries": 20},
+    "event-greedy": {"queries": 20},
+    "event-hop-skip-jump": {"queries": 40},
+    "event-sign-opt": {"queries": 40},
     "event-square": {"queries": 20},
+    "event-transfer": {"epochs": 2},
+    "iterative-universal": {"passes": 1},
     "minimal-edits": {"parameters": {"steps": 4}},
     "spike-retiming": {"steps": 5},
 }
