@@ -221,7 +221,15 @@ def test_the_command_signs(root, capsys):
 
 @pytest.mark.parametrize(
     "change",
-    [{"cells": "a.json"}, {"cells": ["a"]}, {"signature": {}}, {"signature": None}, {"made": 1}],
+    [
+        {"cells": "a.json"},
+        {"cells": ["a"]},
+        {"signature": {}},
+        {"signature": None},
+        {"made": 1},
+        {"signer": "a\0"},
+        {"signature": "\ud800"},
+    ],
 )
 def test_a_line_with_fields_of_another_kind_is_no_entry(root, change):
     """Found by benchmarks/fuzz_submissions.py."""

@@ -195,6 +195,8 @@ def _entry(values: Any) -> Entry:
         entry.withdrawn, bool
     ):
         raise TypeError("fields of another kind")
+    if b"\0" in (entry.signer + entry.signature).encode():  # half a surrogate pair is a ValueError too
+        raise ValueError("texts that no file and no program takes")
     return entry
 
 
