@@ -241,7 +241,7 @@ def _damage_place(path: Path, rng: random.Random) -> None:
     elif kind == 8:
         for number in range(rng.choice((3, 300))):
             (path.parent / f"more-{number}").touch()
-    else:
+    elif not path.is_symlink():  # what a link leads to is not ours to change
         path.chmod(0)
 
 
