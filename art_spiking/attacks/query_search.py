@@ -20,7 +20,6 @@ from art_spiking.attacks.edit_space import is_plain, widened
 from art_spiking.estimators import EventClassifier
 from art_spiking.threats import EventThreat
 
-
 _WITHOUT_LIMIT = 10**6
 _NOTHING: list[Cells] = []
 
