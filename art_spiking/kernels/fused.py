@@ -14,9 +14,9 @@ from torch.autograd.function import once_differentiable
 
 from art_spiking.kernels import loops
 from art_spiking.kernels.events import Window
-from art_spiking.kernels.layout import RESETS, in_features_order, memory_order
+from art_spiking.kernels.layout import PARAMETERS, Choices, in_features_order, memory_order
 from art_spiking.kernels.threads import run_shares
-from art_spiking.neurons import Coefficients, NeuronSemantics, reset_kind
+from art_spiking.neurons import Coefficients, NeuronSemantics
 from art_spiking.surrogates import Surrogate
 
 Array = NDArray[Any]
@@ -92,20 +92,16 @@ def make_plan(
         return np.ascontiguousarray(value.reshape(-1).numpy())
 
     threshold = flat("threshold")
-    strict = semantics.fires == "gt"
-    # u > threshold is u >= the next number: one comparison then serves both.
-    least = np.nextafter(threshold, np.array(np.inf, kind)) if strict else threshold
-    names = ("decay", "gain", "offset", "v_reset", "synapse_decay", "synapse_gain")
-    parameters = (*(flat(name) for name in names), threshold, least)
+    choices = Choices.of(c, semantics)
+    least = np.nextafter(threshold, np.array(np.inf, kind)) if choices.strict else threshold
+    parameters = (*(flat(name) for name in PARAMETERS), threshold, least)
     alike = all(parameter.size == 1 for parameter in parameters)
-    clamped = semantics.v_min is not None and c.fires and not c.stateless
-    low = semantics.v_min if clamped else -np.inf
-    numbers = np.array([low, *surrogate.kernel_constants], kind)
+    numbers = np.array([choices.low, *surrogate.kernel_constants], kind)
     flags = (
-        c.synapse_decay is not None,
-        semantics.spikes == "several" and not c.stateless and c.fires,
-        strict,
-        RESETS.index(reset_kind(semantics, c)),
+        choices.synapse,
+        choices.several,
+        choices.strict,
+        choices.reset,
         surrogate.through_reset,
         surrogate.kernel_code or 0,
         alike,

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from art_spiking.kernels.layout import RESETS, in_features_order, memory_order
+from art_spiking.kernels.layout import PARAMETERS, RESETS, Choices, in_features_order, memory_order
 from art_spiking.kernels.reference import reference_scan
-from art_spiking.neurons import Coefficients, NeuronSemantics, reset_kind
+from art_spiking.neurons import Coefficients, NeuronSemantics
 from art_spiking.surrogates import Surrogate
 
 _BLOCK = 256
@@ -73,9 +73,9 @@ def _plan(
     tensors = {name: value.detach() for name, value in c.tensors().items()}
     wide = any(value.numel() > 1 for value in tensors.values())
     threshold = tensors["threshold"]
-    strict = semantics.fires == "gt"
-    # u > threshold is u >= the next number: one comparison then serves both.
-    least = torch.nextafter(threshold, torch.full_like(threshold, torch.inf)) if strict else threshold
+    choices = Choices.of(c, semantics)
+    beyond = torch.full_like(threshold, torch.inf)
+    least = torch.nextafter(threshold, beyond) if choices.strict else threshold
 
     def row(value: Tensor | None) -> Tensor:
         if value is None:
@@ -87,19 +87,16 @@ def _plan(
         value = value.reshape(features)
         return (value.permute(*(axis - 2 for axis in axes)) if axes else value).reshape(-1)
 
-    names = ("decay", "gain", "offset", "v_reset", "synapse_decay", "synapse_gain")
-    table = torch.stack([row(tensors.get(name)) for name in names] + [row(threshold), row(least)])
-    clamped = semantics.v_min is not None and c.fires and not c.stateless
-    low = semantics.v_min if clamped else -torch.inf
+    table = torch.stack([row(tensors.get(name)) for name in PARAMETERS] + [row(threshold), row(least)])
     flags = {
         "WIDE": wide,
-        "SYNAPSE": c.synapse_decay is not None,
-        "SEVERAL": semantics.spikes == "several" and not c.stateless and c.fires,
-        "STRICT": strict,
-        "RESET": RESETS.index(reset_kind(semantics, c)),
+        "SYNAPSE": choices.synapse,
+        "SEVERAL": choices.several,
+        "STRICT": choices.strict,
+        "RESET": choices.reset,
         "BLOCK": _BLOCK,
     }
-    numbers = table.new_tensor([low, *surrogate.kernel_constants])
+    numbers = table.new_tensor([choices.low, *surrogate.kernel_constants])
     return _Plan(table, numbers, flags, surrogate.through_reset, surrogate.kernel_code or 0)
 
 
