@@ -7,14 +7,13 @@ Deterministic on one machine: seeds are fixed and one thread is used. Each model
 from __future__ import annotations
 
 import argparse
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from art_spiking_leaderboard.manifest import MANIFEST, MODEL_FILES, Manifest
+from art_spiking_leaderboard.manifest import MANIFEST, Files, Manifest
 from art_spiking_leaderboard.manifest_text import manifest_text
 from torch import Tensor
 
@@ -202,10 +201,6 @@ def write_submission(recipe: Recipe, classifier: SpikingClassifier, accuracy: fl
     if network is None:
         raise TypeError("only a SpikingNetwork can be written")
     save_model(network, folder, steps=STEPS)
-    entries = {}
-    for file, key in zip(MODEL_FILES, ("graph", "weights"), strict=True):
-        content = (folder / file).read_bytes()
-        entries[key] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
     defences = [{"name": "background-activity-filter", "parameters": FILTER}] if recipe.filtered else []
     manifest = Manifest.model_validate(
         {
@@ -222,7 +217,7 @@ def write_submission(recipe: Recipe, classifier: SpikingClassifier, accuracy: fl
             "defences": defences,
             "data": {"name": "digits-dvs", "dt_us": DT_US, "steps": STEPS, "binary": True},
             "training": {"description": recipe.description, "claimed_clean_accuracy": round(accuracy, 4)},
-            "files": entries,
+            "files": Files.of(folder),
         }
     )
     (folder / MANIFEST).write_text(manifest_text(manifest), encoding="utf-8")

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 import signal
 import time
@@ -15,7 +14,7 @@ import numpy as np
 import torch
 from art_spiking_leaderboard.check import Names
 from art_spiking_leaderboard.engine import Workbench
-from art_spiking_leaderboard.manifest import MANIFEST, Manifest
+from art_spiking_leaderboard.manifest import MANIFEST, Files, Manifest
 from art_spiking_leaderboard.manifest_text import manifest_text
 from leaderboard_samples import make_manifest
 
@@ -131,10 +130,6 @@ def network(seed: int = 0) -> SpikingNetwork:
 def write_submission(folder: Path, *, seed: int = 0, **changes: Any) -> Manifest:
     """A whole submission named as its folder; `changes` replace fields of the manifest."""
     save_model(network(seed), folder, steps=STEPS)
-    entries = {}
-    for key, file in (("graph", "graph.json"), ("weights", "weights.safetensors")):
-        content = (folder / file).read_bytes()
-        entries[key] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
     values: dict[str, Any] = {
         "input_shape": (STEPS, *SHAPE),
         "nb_classes": CLASSES,
@@ -142,7 +137,7 @@ def write_submission(folder: Path, *, seed: int = 0, **changes: Any) -> Manifest
         "defences": (),
         "data": {"name": "tiny-events", "dt_us": DT_US, "steps": STEPS, "binary": True},
         "training": {"description": "By hand.", "claimed_clean_accuracy": 1.0},
-        "files": entries,
+        "files": Files.of(folder),
     }
     manifest = make_manifest(**{"name": folder.name, **values, **changes})
     (folder / MANIFEST).write_text(manifest_text(manifest), encoding="utf-8")

@@ -136,12 +136,12 @@ def read_form(folder: Path) -> ClaimForm:
     raise ModelProblems(problems, remedy="`write_claim` in art_spiking_leaderboard.claims makes one")
 
 
-def score(folder: Path, form: ClaimForm, setting: Setting, record: Record) -> Claim:
+def score(raw: bytes, form: ClaimForm, setting: Setting, record: Record) -> Claim:
     """Checks the events of a claim and scores them in the deployed readout.
 
     Args:
-        folder: of the claim.
-        form: what it claims.
+        raw: the events' file.
+        form: what is claimed.
         setting: the model, prepared for the suite.
         record: what the suite's own attack came to in that case.
 
@@ -155,7 +155,6 @@ def score(folder: Path, form: ClaimForm, setting: Setting, record: Record) -> Cl
         accepted = f"each once, from 0 to {len(data.y) - 1}"
         raise InvalidInput("the claimed samples do not fit", found=beyond or "one twice", accepted=accepted)
     rows = list(form.samples)
-    raw = _read_events(folder)
     x_adv = _unpacked(raw, (len(rows), *data.x.shape[1:]), binary=data.grid.binary)
     threat = build_threat(record.case.threat, setting.providers.threats, dt_us=data.grid.dt_us)
     broken = adversarial_flags(x_adv, data.x[rows], threat, binary=data.grid.binary)
@@ -179,16 +178,12 @@ def score(folder: Path, form: ClaimForm, setting: Setting, record: Record) -> Cl
     return claim
 
 
-def keep(claim: Claim, folder: Path, records: Path) -> Path:
+def keep(claim: Claim, raw: bytes, records: Path) -> Path:
     """Puts an accepted claim and its events beside the cells that it lowers.
 
     Raises:
-        InvalidInput: the events are no longer those that were scored.
         CannotWrite: full disk, or no permission.
     """
-    raw = _read_events(folder)
-    if hashlib.sha256(raw).hexdigest() != claim.events:
-        raise InvalidInput("the events were changed while they were scored", asked=folder)
     place = records / claim.form.model / claim.form.suite / FOLDER
     write_atomically(place / f"{claim.events}.safetensors", raw)
     path = place / f"{claim.events}.json"
@@ -212,7 +207,7 @@ def kept(records: Path, model: str, suite: str) -> Iterator[Claim | str]:
             if path.stem != claim.events or len(claim.predicted) != len(claim.form.samples):
                 raise ValueError("parts that do not belong together")
             if (
-                hashlib.sha256(_read_events(path.parent, path.with_suffix(".safetensors").name)).hexdigest()
+                hashlib.sha256(read_events(path.parent, path.with_suffix(".safetensors").name)).hexdigest()
                 != path.stem
             ):
                 raise ValueError("its events were changed")
@@ -222,7 +217,12 @@ def kept(records: Path, model: str, suite: str) -> Iterator[Claim | str]:
             yield claim
 
 
-def _read_events(folder: Path, name: str = EVENTS) -> bytes:
+def read_events(folder: Path, name: str = EVENTS) -> bytes:
+    """The events' file of a folder, whatever it holds.
+
+    Raises:
+        ModelProblems: there is none that can be read.
+    """
     try:
         with open_regular(folder / name, EVENT_BYTES, follow_links=False) as file:
             return file.read(EVENT_BYTES + 1)

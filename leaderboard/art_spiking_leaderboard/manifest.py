@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 import tomllib
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import (
@@ -181,6 +183,15 @@ class Files(_Strict):
     graph: FileEntry | None = Field(default=None, description="graph.json, in the data division")
     weights: FileEntry | None = Field(default=None, description="weights.safetensors")
     code: FileEntry | None = Field(default=None, description="model.py, in the code division")
+
+    @classmethod
+    def of(cls, folder: Path) -> Files:
+        """Those of the data division in a folder, as they are now."""
+        entries = []
+        for name in MODEL_FILES:
+            content = (folder / name).read_bytes()
+            entries.append(FileEntry(sha256=hashlib.sha256(content).hexdigest(), size=len(content)))
+        return cls(graph=entries[0], weights=entries[1])
 
     def entries(self) -> dict[str, FileEntry]:
         """File name -> declared size and hash."""

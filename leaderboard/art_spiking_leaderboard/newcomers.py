@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from art_spiking.model_files import StoredModel, read_model, write_model
 from art_spiking.neurons import PRESETS, NeuronSemantics
 from art_spiking.packing import stored_from_nir
 from art_spiking_leaderboard.check import Names, check_submission
-from art_spiking_leaderboard.manifest import MANIFEST, MODEL_FILES, SCHEMA_VERSION, Name
+from art_spiking_leaderboard.manifest import MANIFEST, SCHEMA_VERSION, Files, Name
 from art_spiking_leaderboard.manifest_text import fresh_manifest_text
 
 
@@ -118,10 +117,6 @@ def _clean_accuracy(stored: StoredModel, options: NewOptions, names: Names) -> f
 def _known(stored: StoredModel, options: NewOptions, folder: Path, clean: float | None) -> dict[str, Any]:
     network = stored.network()
     data: dict[str, Any] = {"dt_us": int(stored.dt_us), "steps": stored.steps, "binary": options.binary}
-    files = {}
-    for key, file in zip(("graph", "weights"), MODEL_FILES, strict=True):
-        content = (folder / file).read_bytes()
-        files[key] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
     return {
         "schema_version": SCHEMA_VERSION,
         "name": options.name,
@@ -133,7 +128,7 @@ def _known(stored: StoredModel, options: NewOptions, folder: Path, clean: float 
         "semantics": _stated(stored.semantics),
         "data": data if options.data is None else {"name": options.data, **data},
         "training": {} if clean is None else {"claimed_clean_accuracy": round(clean, 4)},
-        "files": files,
+        "files": Files.of(folder).model_dump(exclude_none=True),
     }
 
 

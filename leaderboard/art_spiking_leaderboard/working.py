@@ -20,7 +20,7 @@ from art_spiking.registry import unknown_name
 from art_spiking.suites import Suite, load_suite
 from art_spiking_leaderboard.cells import CellStore
 from art_spiking_leaderboard.check import Names, Submission, check_submission, find_submissions
-from art_spiking_leaderboard.claims import keep, read_form, score
+from art_spiking_leaderboard.claims import keep, read_events, read_form, score
 from art_spiking_leaderboard.current import Standing, Table, standings, tables
 from art_spiking_leaderboard.engine import CellSpec, Job, Outcome, Workbench, plan, run, run_cell
 from art_spiking_leaderboard.origins import Origin, resumed_from_elsewhere
@@ -150,10 +150,11 @@ def claim_all(folder: Path, submissions: Path, records: Path, data_dir: Path | N
             asked=f"{form.model}, {form.suite}, {form.case}",
             remedy="run `art-spiking leaderboard run` first",
         )
-    claim = score(folder, form, workbench.setting(spec), cell.record)
+    raw = read_events(folder)
+    claim = score(raw, form, workbench.setting(spec), cell.record)
     before = accuracy(cell.record.labels, cell.record.adversarial).value
     after = accuracy(cell.record.labels, claim.lowered(cell.record)).value
-    path = keep(claim, folder, records)
+    path = keep(claim, raw, records)
     click.echo(f"Accepted: {form.model} under {form.case} from {before:.3f} to {after:.3f}; kept as {path}")
     return 0
 
