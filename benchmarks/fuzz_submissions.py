@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 from art_spiking_leaderboard.cells import Cell, CellIdentity, CellStore
 from art_spiking_leaderboard.check import Names, build_classifier, check_submission
-from art_spiking_leaderboard.claims import ClaimForm, read_form, score, write_claim
+from art_spiking_leaderboard.claims import ClaimForm, read_events, read_form, score, write_claim
 from art_spiking_leaderboard.signing import Entry, hashes, read_log
 from mutations import damage_bytes, damage_folder, damage_text, mend_hashes
 
@@ -131,7 +131,7 @@ class World:
         shutil.copytree(self.claim, folder)
         damage_folder(folder, rng)
         try:
-            score(folder, read_form(folder), self.setting, self.record)
+            score(read_events(folder), read_form(folder), self.setting, self.record)
         except ArtSpikingError:
             return "refused"
         return "accepted"

@@ -18,7 +18,7 @@ import torch
 from art_spiking_leaderboard import index as module
 from art_spiking_leaderboard.cells import Cell, CellIdentity, CellStore
 from art_spiking_leaderboard.check import check_submission
-from art_spiking_leaderboard.claims import Claim, ClaimForm, keep, write_claim
+from art_spiking_leaderboard.claims import Claim, ClaimForm, keep, read_events, write_claim
 from art_spiking_leaderboard.current import standings
 from art_spiking_leaderboard.engine import run, run_cell
 from art_spiking_leaderboard.index import Index, default_url
@@ -148,8 +148,9 @@ def test_claims_are_in_it_and_changed_ones_say_so(tmp_path, url):
         samples=(0, 4),
     )
     write_claim(tmp_path / "claim", form, np.zeros((2, world.STEPS, *world.SHAPE), np.float32))
-    events = hashlib.sha256((tmp_path / "claim" / "events.safetensors").read_bytes()).hexdigest()
-    path = keep(Claim(form, "result", events, (1, 2), "2027-01-01"), tmp_path / "claim", records)
+    raw = read_events(tmp_path / "claim")
+    events = hashlib.sha256(raw).hexdigest()
+    path = keep(Claim(form, "result", events, (1, 2), "2027-01-01"), raw, records)
     with Index(url) as index:
         assert index.rebuild(records).claims == 1
         (row,) = index.rows(module.claims.select())
