@@ -25,6 +25,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +83,9 @@ class World:
         plain = check_submission(BUNDLED / "digits-plain", self.names)
         case = Case(name="edits-20", attack="random-events", threat={"kind": "event-edits", "max_edits": 20})
         suite = Suite(name="small", version=1, craft=4, test=4, cases=(case,))
-        grid = {"steps": plain.manifest.data.steps, "dt_us": plain.manifest.data.dt_us, "binary": True}
-        train, test = (load_data("digits-dvs", split, limit=4, **grid) for split in ("train", "test"))
+        train, test = (
+            load_data("digits-dvs", split, steps=30, dt_us=10_000, limit=4) for split in ("train", "test")
+        )
         classifier = build_classifier(plain, self.names)
         self.setting = prepare(classifier, Splits(train, test), suite, name="digits-plain")
         self.record = evaluate_case(self.setting, case)
@@ -182,7 +184,7 @@ def fuzz(count: int, seed: int) -> tuple[Tally, float]:
         for number in range(count):
             rng = random.Random(f"{seed} {number}")
             kind = rng.choices(list(SHARES), list(SHARES.values()))[0]
-            tally.run(f"{kind} {number}", lambda step=steps[kind], rng=rng: step(rng))
+            tally.run(f"{kind} {number}", partial(steps[kind], rng))
     return tally, _memory("VmHWM") - before
 
 

@@ -126,7 +126,7 @@ def _damage_value(values: Any, rng: random.Random) -> Any:
             json.dumps(rng.choice(list(other.values() if isinstance(other, dict) else other)))
         )
     elif kind == 4 and isinstance(holder, dict):
-        holder[rng.choice(("", "name", "a" * 5000, "\u202e", key.upper()))] = holder.pop(key)
+        holder[rng.choice(("", "name", "a" * 5000, "\u202e", str(key).upper()))] = holder.pop(key)
     elif kind == 5:
         for _ in range(rng.choice((5, 50, 900))):
             holder[key] = [holder[key]]

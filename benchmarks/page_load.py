@@ -84,7 +84,6 @@ def _predictions(labels: np.ndarray, right: np.ndarray) -> tuple[int, ...]:
 def _record(
     suite: Suite, case: Case, labels: np.ndarray, clean: tuple[int, ...], attacked: tuple[int, ...]
 ) -> Record:
-    data = {"name": "made-up", "samples": SAMPLES, "digest": f"sha256:{_hash('data')}", "grid": {"steps": 30}}
     cost = Costs(added=(3,) * SAMPLES, removed=(2,) * SAMPLES, moved=(0,) * SAMPLES, own=(900,) * SAMPLES)
     control = clean if case.control else ()
     return Record(
@@ -92,8 +91,8 @@ def _record(
         model=ModelIdentity(name="m", digest=f"sha256:{_hash('m')}", readout="spike-count"),
         suite=SuiteIdentity(name=suite.name, version=1, digest=suite.digest()),
         case=case,
-        craft=DataIdentity(split="train", **data),
-        test=DataIdentity(split="test", **data),
+        craft=_data("train"),
+        test=_data("test"),
         labels=tuple(labels.tolist()),
         clean=clean,
         adversarial=attacked,
@@ -103,6 +102,16 @@ def _record(
         provenance=Provenance(
             packages={}, providers={}, device="cpu", threads=1, started="2027-01-01T00:00:00+00:00"
         ),
+    )
+
+
+def _data(split: str) -> DataIdentity:
+    return DataIdentity(
+        name="made-up",
+        split=split,
+        samples=SAMPLES,
+        digest=f"sha256:{_hash('data')}",
+        grid={"steps": 30},
     )
 
 

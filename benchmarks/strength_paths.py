@@ -59,7 +59,7 @@ def paths(setting: Setting) -> Iterator[dict[str, Any]]:
             "attack": name,
             "samples": len(x),
             "50 edits": success(setting, attack.generate(x, y), y),
-            "chosen": path_text(attack.surrogate.to_dict()),
+            "chosen": path_text(attack.chosen["surrogate"]),
             "on craft": [f"{path_text(row['path'])} {row['fooled']:.2f}" for row in attack.chosen["ranking"]],
         }
 

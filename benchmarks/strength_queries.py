@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,12 +23,14 @@ from art_spiking.attacks import (
     EventSquare,
     RandomEvents,
 )
-from art_spiking.estimators import SpikingClassifier
 from art_spiking.threats import EventEdits
+
+if TYPE_CHECKING:
+    from strength import Setting
 
 COUNTS = (100, 300, 1000, 2000)
 BUDGETS = (50, 200)
-CURVES = {
+CURVES: dict[str, type[EventGenetic | EventGreedy | EventHopSkipJump | EventSignOPT]] = {
     "EventGenetic (logits)": EventGenetic,
     "EventGreedy (logits)": EventGreedy,
     "EventHopSkipJump (labels)": EventHopSkipJump,
@@ -36,15 +38,6 @@ CURVES = {
 }
 
 Row = dict[str, Any]
-
-
-class Setting(Protocol):
-    """What strength.py gives every section."""
-
-    model: SpikingClassifier
-
-    def right(self) -> tuple[np.ndarray, np.ndarray]:
-        """The test recordings that are classified correctly, and their labels."""
 
 
 def queries(setting: Setting, samples: int | None = None) -> Iterator[Row]:
@@ -62,14 +55,12 @@ def queries(setting: Setting, samples: int | None = None) -> Iterator[Row]:
         for name, kind in CURVES.items():
             attack = kind(setting.model, threat, queries=max(COUNTS))
             won, seconds = run(setting, attack, x, y)
-            curve = {
-                f"success at {count}": float((won & (attack.query_counts <= count)).mean())
-                for count in COUNTS
-            }
+            asked = np.asarray(attack.query_counts)
+            curve = {f"success at {count}": float((won & (asked <= count)).mean()) for count in COUNTS}
             yield (
                 row(name, budget, len(x), by_chance, seconds)
                 | curve
-                | {"median queries": float(np.median(attack.query_counts))}
+                | {"median queries": float(np.median(asked))}
             )
         curve, seconds = {}, 0.0
         for count in COUNTS:

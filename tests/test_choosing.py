@@ -78,7 +78,7 @@ def build_for(model, **options):
 
 
 def test_the_planted_best_is_found_and_the_rest_is_ranked(planted, data):
-    choice = strongest(build_for(planted), *data, [BAD, GOOD, RateGradient(), BEST])
+    choice = strongest(build_for(planted), *data, candidates=[BAD, GOOD, RateGradient(), BEST])
     assert choice.best == BEST
     assert [trial.path for trial in choice.ranking] == [BEST, GOOD, BAD]
     assert choice.ranking[0].fooled == 1.0
@@ -90,11 +90,11 @@ def test_the_planted_best_is_found_and_the_rest_is_ranked(planted, data):
 
 def test_the_first_of_equal_candidates_is_chosen(planted, data):
     others = [Atan(1.0), Atan(4.0), Atan(0.5)]
-    assert strongest(build_for(planted), *data, others).best == others[0]
+    assert strongest(build_for(planted), *data, candidates=others).best == others[0]
 
 
 def test_a_choice_is_plain_data(planted, data):
-    stated = strongest(build_for(planted), *data, [GOOD, BEST]).to_dict()
+    stated = strongest(build_for(planted), *data, candidates=[GOOD, BEST]).to_dict()
     assert stated["surrogate"] == BEST.to_dict()
     assert [row["path"] for row in stated["ranking"]] == [BEST.to_dict(), GOOD.to_dict()]
     assert checked_surrogates(stated["surrogate"]) == [BEST]
@@ -103,7 +103,7 @@ def test_a_choice_is_plain_data(planted, data):
 def test_nothing_to_choose_from_is_refused(planted, data):
     for candidates in ([], [RateGradient()]):
         with pytest.raises(InvalidInput, match="no gradient path to choose from"):
-            strongest(build_for(planted), *data, candidates)
+            strongest(build_for(planted), *data, candidates=candidates)
 
 
 def test_a_targeted_attack_is_ranked_by_its_targets(planted):
@@ -192,7 +192,7 @@ class TestWhatAttacksTake:
 
 
 def test_the_table_says_what_was_chosen(planted, data):
-    choice = strongest(build_for(planted), *data, [GOOD, BEST]).to_dict()
+    choice = strongest(build_for(planted), *data, candidates=[GOOD, BEST]).to_dict()
     (record,) = evaluate(
         host.classifier(), host.splits(), host.suite(host.case("first-cells")), providers=host.providers()
     )
@@ -204,6 +204,6 @@ def test_the_table_says_what_was_chosen(planted, data):
 
 
 def test_a_choice_can_be_copied(planted, data):
-    choice = strongest(build_for(planted), *data, [BEST])
+    choice = strongest(build_for(planted), *data, candidates=[BEST])
     assert isinstance(choice, Choice)
     assert copy.deepcopy(choice) == choice

@@ -252,8 +252,9 @@ def test_without_a_sandbox_code_is_refused_and_data_is_not(tmp_path, monkeypatch
 def test_a_manifest_that_mixes_the_divisions_is_refused(tmp_path, change, key):
     folder = write_code_submission(tmp_path / "coded")
     text = (folder / MANIFEST).read_text()
-    assert change[0] in text
-    (folder / MANIFEST).write_text(text.replace(*change, 1))
+    old, new = change
+    assert old in text
+    (folder / MANIFEST).write_text(text.replace(old, new, 1))
     assert key in {problem.key for problem in check_submission(folder, world.names()).problems}
 
 

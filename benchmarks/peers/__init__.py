@@ -97,10 +97,11 @@ def _frame_module(node: NodeSpec) -> nn.Module | None:
     options: dict[str, Any] = dict(node.attributes)
     module: nn.Module
     if node.type == "Conv2d":
-        out, into, *kernel = arrays["weight"].shape
-        module = nn.Conv2d(into, out, tuple(kernel), options["stride"], options["padding"])
+        out, into, rows, columns = arrays["weight"].shape
+        module = nn.Conv2d(into, out, (rows, columns), options["stride"], options["padding"])
     elif node.type == "Affine":
-        module = nn.Linear(*reversed(arrays["weight"].shape))
+        out, into = arrays["weight"].shape
+        module = nn.Linear(into, out)
     elif node.type == "SumPool2d":
         return SumPool(options["kernel_size"][0])
     elif node.type == "Flatten":
