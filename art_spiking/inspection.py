@@ -127,6 +127,19 @@ class Activity:
     operations: Mapping[str, float]
 
 
+@dataclass(frozen=True, eq=False)
+class SampleCounts:
+    """What a network does with each sample, over all time steps.
+
+    Attributes:
+        spikes: Output of all layers that fire (N,).
+        operations: Synaptic operations of all layers with weights (N,); see `connections`.
+    """
+
+    spikes: npt.NDArray[np.int64]
+    operations: npt.NDArray[np.int64]
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A semantics that a network may have.
@@ -268,6 +281,38 @@ def measure(
     return Activity(_outcome(graph, np.concatenate(logits), y), spikes, operations)
 
 
+def sample_counts(network: SpikingNetwork, x: Tensor, *, batch: int | None = None) -> SampleCounts:
+    """Runs the network on samples and counts what it does with each.
+
+    Args:
+        network: Any network with neurons.
+        x: Spike tensors (N, T, *input_shape), on its device.
+        batch: Samples per pass; by default as many as memory is likely to hold.
+
+    Raises:
+        InvalidInput: The samples do not fit the network.
+        InvalidModel: The network has no neurons.
+    """
+    graph = network.to_graph()
+    ways = connections(graph)
+    start = graph.order()[0]
+    firing = [name for name, node in graph.nodes.items() if node.type in FIRING]
+    dense = sum(multiply_adds(graph.nodes[k], graph.shapes()[k]) for k, v in ways.items() if v is None)
+    sources = [pair for way in ways.values() for pair in (way or {}).items()]
+    spikes, operations = [], []
+    most = max(1, _FRAMES_AT_ONCE // max(1, x.shape[1]))
+    for part in torch.split(x, min(batch or most, most)):
+        with torch.no_grad():
+            outputs = network.activity(part)
+        # One layer after the other, and each let go of: together they take several times the input's memory.
+        sums = {start: _summed(part), **{k: _summed(outputs.pop(k)) for k in firing}}
+        counted = [sums[name].reshape(len(part), -1).sum(1) for name in firing]
+        taken = [(sums[name] * fan_out).reshape(len(part), -1).sum(1) for name, fan_out in sources]
+        spikes.append(sum(counted, np.zeros(len(part))))
+        operations.append(sum(taken, np.full(len(part), float(dense * x.shape[1]))))
+    return SampleCounts(*(np.rint(np.concatenate(all_)).astype(np.int64) for all_ in (spikes, operations)))
+
+
 def outcome(
     network: SpikingNetwork,
     x: npt.NDArray[np.float32],
@@ -340,7 +385,7 @@ def _parts(network: SpikingNetwork, x: npt.NDArray[np.float32], y: npt.NDArray[n
 
 def _summed(outputs: Tensor) -> npt.NDArray[np.float64]:
     """(N, T, *F) added up over time, (N, *F), without rounding."""
-    total: npt.NDArray[np.float64] = outputs.sum(1, dtype=torch.float64).numpy()
+    total: npt.NDArray[np.float64] = outputs.sum(1, dtype=torch.float64).cpu().numpy()
     return total
 
 

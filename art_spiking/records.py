@@ -102,6 +102,30 @@ class Costs(_Frozen):
         return self
 
 
+class Activity(_Frozen):
+    """What a model's neurons did, per sample, behind its defences.
+
+    `spikes` adds up the output of every layer that fires, over all time steps; `operations` the synaptic
+    operations, see `connections`. The events of the input are no spikes here, but cost operations.
+    """
+
+    spikes: tuple[Count, ...]
+    operations: tuple[Count, ...]
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if len(self.spikes) != len(self.operations):
+            raise ValueError("spikes and operations must have one entry per sample")
+        return self
+
+
+class Footprint(_Frozen):
+    """How large a model is: its weights, biases and scales, and the bytes that they take when it is run."""
+
+    parameters: Count
+    bytes: Count
+
+
 class Failure(_Frozen):
     """The exception that ended a case, and where it was raised."""
 
@@ -184,8 +208,10 @@ class Record(_Frozen):
     sample that the attack worked on: the craft samples when it fits one perturbation for all, else the test
     samples. `chosen` states what the attack chose on the craft split, such as the surrogate of a sweep.
     `draws` is how many forward passes decide a class by their majority: one, unless the model draws random
-    numbers. `ensemble` and `trust` are there where an ensemble attacked, and where the case asked for the
-    battery.
+    numbers. `clean_activity` and `activity` are what the neurons did without and under the attack, and
+    `footprint` is the model's size: None where nobody can count it (submitted code, modules of other
+    frameworks), and in records from before it was counted. `ensemble` and `trust` are there where an ensemble
+    attacked, and where the case asked for the battery.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -203,6 +229,9 @@ class Record(_Frozen):
     control_cost: Costs = Costs()
     chosen: Free = Field(default_factory=dict)
     draws: Annotated[int, Field(ge=1)] = 1
+    footprint: Footprint | None = None
+    clean_activity: Activity | None = None
+    activity: Activity | None = None
     ensemble: EnsembleResult | None = None
     trust: TrustResult | None = None
     flags: tuple[Flag, ...] = ()
@@ -224,6 +253,11 @@ class Record(_Frozen):
             raise ValueError(f"the cost must have one entry for each of {samples} samples")
         if len(self.control) not in (0, samples) or len(self.control) != len(self.control_cost.own):
             raise ValueError(f"control and its cost must be absent or cover all {samples} samples")
+        for counted in (self.clean_activity, self.activity):
+            if counted is not None and len(counted.spikes) != samples:
+                raise ValueError(f"an activity must have one entry for each of {samples} samples")
+        if self.activity is not None and self.status != "ok":
+            raise ValueError("activity under attack belongs to status 'ok', and to it alone")
         if (self.failure is not None) != (self.status == "error"):
             raise ValueError("a failure belongs to status 'error', and to it alone")
         if self.status == "invalid" and not self.flags:

@@ -7,12 +7,15 @@ import host_samples as samples
 import numpy as np
 import pytest
 import torch
-from host_samples import case, classifier, providers, splits, suite
+from art.preprocessing.preprocessing import PreprocessorPyTorch
+from host_samples import CLASSES, GRID, case, classifier, providers, splits, suite
 
 from art_spiking.attacks import EventGradientAttack
 from art_spiking.errors import InvalidInput, InvalidModel, UnknownName
 from art_spiking.evaluate import Splits, build_threat, evaluate, evaluate_case, prepare
-from art_spiking.records import Record
+from art_spiking.evaluate.settings import SCORING_BATCH
+from art_spiking.inspection import sample_counts
+from art_spiking.records import Footprint, Record
 from art_spiking.registry import Catalogue
 from art_spiking.threats import AllOf, EventEdits, PixelRate
 
@@ -30,6 +33,65 @@ def run(*cases, estimator=None, given=None, attacks=None, **options):
 
 def codes(record):
     return {flag.code for flag in record.flags}
+
+
+def test_activity_is_counted_clean_and_under_attack():
+    """Flipping the first cells changes what comes in, and what it costs; the size stays."""
+    model, data = classifier(), splits()
+    (record,) = run(case("first-cells"), estimator=model, given=data)
+    x_adv = samples.FirstCells(model, None).generate(data.test.x.copy(), np.zeros(8, np.int64))
+    for counted, x in ((record.clean_activity, data.test.x), (record.activity, x_adv)):
+        found = sample_counts(model.network, torch.from_numpy(x))
+        assert counted.spikes == tuple(found.spikes)
+        assert counted.operations == tuple(found.operations)
+        assert min(counted.operations) > 0
+    assert record.activity != record.clean_activity
+    weights = 4 * 2 * 9 + 4 + CLASSES * 4 * 36 + CLASSES
+    assert record.footprint == Footprint(parameters=weights, bytes=4 * weights)
+    assert record.forwards == 2.0, "counting is no query of the attack"
+
+
+def test_the_last_layers_spikes_are_the_logits():
+    """What is counted is what is scored: the same passes, layer by layer."""
+    model, x = classifier(), torch.from_numpy(splits().test.x)
+    last = list(model.network.activity(x).values())[-1]
+    assert torch.equal(last.sum(1), model.predict_torch(x, batch_size=SCORING_BATCH))
+
+
+def test_activity_is_counted_behind_the_defences():
+    class Nothing(PreprocessorPyTorch):
+        """Lets no event through."""
+
+        def __init__(self):
+            super().__init__(is_fitted=True, apply_fit=False, apply_predict=True)
+
+        def forward(self, x, y=None):
+            return torch.zeros_like(x), y
+
+        def estimate_gradient(self, x, grad):
+            return grad
+
+    plain, behind = (classifier(preprocessing_defences=each) for each in (None, Nothing()))
+    data = splits()
+    (record,) = run(case("first-cells"), estimator=behind, given=data)
+    silent = sample_counts(plain.network, torch.zeros(1, *GRID.shape))
+    assert set(record.clean_activity.operations) == set(silent.operations)
+
+
+def test_a_model_that_nobody_can_look_into_has_no_activity():
+    (record,) = run(case("first-cells"), estimator=classifier(Wrapper()))
+    assert record.status == "ok"
+    assert (record.clean_activity, record.activity) == (None, None)
+    assert record.footprint.parameters > 0
+    (code,) = run(case("first-cells"), estimator=classifier(Sums()))
+    assert (code.status, code.footprint) == ("ok", None)
+
+
+class Sums(torch.nn.Module):
+    """A model without any parameter: the class of the third of the sensor with most events."""
+
+    def forward(self, x):
+        return x.sum((2, 4)).unflatten(2, (CLASSES, 2)).sum(3)
 
 
 def test_a_case_is_attacked_scored_and_counted():

@@ -20,7 +20,7 @@ from inspection_samples import (
 
 from art_spiking.errors import InvalidInput
 from art_spiking.graphs import GraphSpec, NodeSpec
-from art_spiking.inspection import Candidate, Range, measure, outcome, report, try_semantics
+from art_spiking.inspection import Candidate, Range, measure, outcome, report, sample_counts, try_semantics
 from art_spiking.network import SpikingNetwork
 from art_spiking.semantics import PRESETS
 
@@ -91,6 +91,34 @@ def test_activity_counted_by_hand():
     assert found.outcome.output_spikes == 4.0
     assert sum(seen) == 2
     assert outcome(network, x, y) == found.outcome
+
+
+def test_each_sample_is_counted_by_hand():
+    x, _ = events()
+    found = sample_counts(SpikingNetwork.from_graph(constant(), semantics="spikingjelly"), torch.tensor(x))
+    assert found.spikes.tolist() == [76, 76]
+    assert found.operations.tolist() == [(4 + 9) * 2 + 72 * 3] * 2
+    x[1] = 0
+    alone = sample_counts(SpikingNetwork.from_graph(constant(), semantics="spikingjelly"), torch.tensor(x))
+    assert alone.operations.tolist() == [26 + 216, 216]
+
+
+@pytest.mark.parametrize(
+    "graph", [conv_graph, recurrent, lambda: stack((3,), linear(4, 3), linear(2, 4), fire())]
+)
+def test_samples_add_up_to_what_is_measured(graph, monkeypatch):
+    network = SpikingNetwork.from_graph(graph(), semantics="snntorch", dt_us=1000)
+    x = (np.random.default_rng(3).random((5, 6, *network.input_shape)) < 0.4).astype(np.float32)
+    whole, each = measure(network, x, np.zeros(5, np.int64)), sample_counts(network, torch.tensor(x))
+    fires = [name for name in whole.spikes if name != network.to_graph().order()[0]]
+    assert each.spikes.mean() == pytest.approx(sum(whole.spikes[name] for name in fires))
+    assert each.operations.mean() == pytest.approx(sum(whole.operations.values()))
+    monkeypatch.setattr("art_spiking.inspection._FRAMES_AT_ONCE", 12)
+    parts = sample_counts(network, torch.tensor(x))
+    assert (parts.spikes.tolist(), parts.operations.tolist()) == (
+        each.spikes.tolist(),
+        each.operations.tolist(),
+    )
 
 
 def test_activity_does_not_depend_on_the_batches(monkeypatch):

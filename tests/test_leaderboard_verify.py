@@ -88,6 +88,11 @@ def test_every_other_part_counts_too(options, verify, changes):
     assert verify(options) == 1
 
 
+def test_a_cell_from_before_activity_was_counted_is_not_blamed(options, verify):
+    forge(options, activity=None, clean_activity=None, footprint=None)
+    assert verify(options) == 0
+
+
 def test_time_and_place_do_not_count(options, verify, capsys):
     (cell, *_) = CellStore(options.records).cells("one", "small")
     made = cell.record.provenance.model_copy(update={"commit": "c" * 40, "started": "long ago", "threads": 9})

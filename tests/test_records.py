@@ -12,10 +12,12 @@ from pydantic import ValidationError
 
 from art_spiking.errors import CannotWrite, InvalidInput
 from art_spiking.records import (
+    Activity,
     Costs,
     DataIdentity,
     Failure,
     Flag,
+    Footprint,
     ModelIdentity,
     Provenance,
     Record,
@@ -83,6 +85,11 @@ FAILED = {
         {"status": "invalid", "adversarial": (), "cost": Costs()},
         {"control": (), "control_cost": Costs()},
         {"flags": ()},
+        {
+            "footprint": Footprint(parameters=7, bytes=28),
+            "clean_activity": Activity(spikes=(1, 2, 3), operations=(4, 5, 6)),
+            "activity": Activity(spikes=(1, 2, 4), operations=(4, 5, 2**40)),
+        },
     ],
 )
 def test_a_record_survives_a_round_trip(changes):
@@ -134,12 +141,30 @@ def test_any_outcome_survives_a_round_trip(rows, seconds, text):
         ({"labels": (0, 1, -1)}, "greater than or equal to 0"),
         ({"schema_version": 2}, "schema_version"),
         ({"speed": 3}, "speed"),
+        ({"activity": Activity(spikes=(1,), operations=(1,))}, "an activity must have one entry"),
+        ({"clean_activity": Activity(spikes=(1,), operations=(1,))}, "an activity must have one entry"),
+        ({**FAILED, "activity": Activity(spikes=(1, 1, 1), operations=(1, 1, 1))}, "belongs to status 'ok'"),
         ({"labels": ("0", 1, 2)}, "integer"),
     ],
 )
 def test_what_is_inconsistent_is_refused(changes, message):
     with pytest.raises(ValidationError, match=message):
         record(**changes)
+
+
+def test_a_record_from_before_activity_was_counted_is_read():
+    older = json.loads(record().to_json())
+    for name in ("footprint", "clean_activity", "activity"):
+        del older[name]
+    read = Record.from_json(json.dumps(older))
+    assert (read.footprint, read.clean_activity, read.activity) == (None, None, None)
+    assert read.key() == record(clean_activity=Activity(spikes=(1,) * 3, operations=(1,) * 3)).key()
+    assert Record.from_json(read.to_json()) == read
+
+
+def test_spikes_and_operations_belong_together():
+    with pytest.raises(ValidationError, match="one entry per sample"):
+        Activity(spikes=(1, 2), operations=(1,))
 
 
 def test_not_a_number_is_refused_everywhere():

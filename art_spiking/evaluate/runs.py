@@ -22,8 +22,9 @@ from art_spiking.attacks import AutoSpike
 from art_spiking.attacks.ensembles import VERSION
 from art_spiking.checks import adversarial_flags, control_flag
 from art_spiking.estimators.own_surrogate import OwnSurrogateWarning, own_surrogate_text
+from art_spiking.evaluate.activity import activity_of
 from art_spiking.evaluate.parameters import check_parameters
-from art_spiking.evaluate.settings import Providers, Setting, Splits, predict, prepare
+from art_spiking.evaluate.settings import SCORING_BATCH, Providers, Setting, Splits, predict, prepare
 from art_spiking.evaluate.threats import build_threat, kinds_in
 from art_spiking.records import (
     CheckResult,
@@ -174,6 +175,7 @@ def _attack_and_score(setting: Setting, case: Case, started: str) -> tuple[Recor
         cost=_costs(threat.cost(x_adv, data.x)),
         control=control,
         control_cost=control_cost,
+        activity=activity_of(setting.estimator, x_adv, batch=SCORING_BATCH),
         chosen=run.chosen,
         ensemble=run.ensemble,
         trust=None if battery is None else _trust_result(battery),
@@ -286,6 +288,8 @@ def _record(setting: Setting, case: Case, started: str, **outcome: Any) -> Recor
         labels=setting.labels,
         clean=setting.clean,
         draws=setting.draws,
+        footprint=setting.footprint,
+        clean_activity=setting.activity,
         provenance=Provenance(
             packages=setting.packages,
             providers=_providers(setting, case),

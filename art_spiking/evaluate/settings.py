@@ -20,7 +20,8 @@ import art_spiking
 from art_spiking.checks import model_flags
 from art_spiking.errors import InvalidInput, InvalidModel
 from art_spiking.estimators.draws import DECISION_DRAWS, decide
-from art_spiking.records import DataIdentity, Flag, ModelIdentity, SuiteIdentity
+from art_spiking.evaluate.activity import activity_of, footprint_of
+from art_spiking.records import Activity, DataIdentity, Flag, Footprint, ModelIdentity, SuiteIdentity
 from art_spiking.registry import Catalogue, catalogue, plugin_manager
 from art_spiking.suites import Suite
 from art_spiking.surroundings import own_surroundings
@@ -74,6 +75,8 @@ class Setting:
         flags: the doubts that the model itself raises.
         draws: forward passes whose majority decides a class; above 1 where the model draws random numbers.
         packages: versions of the packages that decide a result.
+        footprint, activity: how large the model is, and what it does with the clean samples; None where
+            nobody can count it.
         commit: of the checkout that art-spiking runs from, if it runs from one; "-dirty" when it was changed.
         command: how the program was called, if it was.
     """
@@ -89,6 +92,8 @@ class Setting:
     clean: tuple[int, ...]
     flags: tuple[Flag, ...]
     draws: int
+    footprint: Footprint | None
+    activity: Activity | None
     packages: dict[str, str]
     commit: str | None
     command: tuple[str, ...] = ()
@@ -147,6 +152,8 @@ def prepare(
         clean=tuple(int(label) for label in clean),
         flags=tuple(flags),
         draws=draws,
+        footprint=footprint_of(estimator),
+        activity=activity_of(estimator, splits.test.x, batch=SCORING_BATCH),
         packages=package_versions(),
         commit=checkout_commit(),
         command=tuple(command),
