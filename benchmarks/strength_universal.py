@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ import torch
 from art_spiking.attacks import (
     HeatmapPerturbation,
     IterativePerturbation,
+    Patch,
     Perturbation,
     RandomPatch,
     RandomUniversal,
@@ -21,8 +22,8 @@ from art_spiking.attacks import (
     SpikingUniversalPerturbation,
     UniversalAttack,
 )
-from art_spiking.attacks.transfer import Samples, transfer_matrix
-from art_spiking.building import Conv, Dense, Flat, Neurons
+from art_spiking.attacks.universal.transfer import Samples, transfer_matrix
+from art_spiking.building import Conv, Dense, Flat, LayerPlan, Neurons
 from art_spiking.datasets import EventData, load_data
 from art_spiking.defences import BackgroundActivityFilter, MaskFilter
 from art_spiking.estimators import SpikingClassifier
@@ -51,6 +52,11 @@ FILTERS: dict[str, Any] = {
 def over_draws(setting: Setting, made: Perturbation) -> float:
     """Mean accuracy on the test recordings, over draws of shifts and places."""
     return float(np.mean([setting.accuracy(made.apply(setting.test.x, seed=k)) for k in range(DRAWS)]))
+
+
+def place_of(made: Perturbation) -> tuple[int, int] | Literal["random"]:
+    """Where a patch lies, as an attack is told it."""
+    return made.location if isinstance(made, Patch) and made.location is not None else "random"
 
 
 def forms(setting: Setting) -> Iterator[Row]:
@@ -99,7 +105,7 @@ def _filtered(
     unfiltered = setting.accuracy(setting.test.x) - over_draws(setting, bare)
     for name, one in FILTERS.items():
         defended = SpikingClassifier(
-            setting.model.network, input_shape=setting.test.grid.shape, preprocessing_defences=one
+            setting.network, input_shape=setting.test.grid.shape, preprocessing_defences=one
         )
         behind = type(setting)(defended, setting.train, setting.test)
         before = behind.accuracy(setting.test.x)
@@ -131,8 +137,7 @@ def objects(setting: Setting) -> Iterator[Row]:
     }
     for name, (threat, location) in threats.items():
         made = SpikingAdversarialPatch(setting.model, threat, location=location, epochs=6).fit(x, y)
-        place = "random" if made.location is None else made.location
-        control = RandomPatch(setting.model, threat, location=place).fit(x, y)
+        control = RandomPatch(setting.model, threat, location=place_of(made)).fit(x, y)
         yield {
             "attack": name,
             "accuracy": over_draws(setting, made),
@@ -143,7 +148,7 @@ def objects(setting: Setting) -> Iterator[Row]:
 def transfer(setting: Setting) -> Iterator[Row]:
     """Accuracy of each model, columns, under 500 insertions that were fitted on another, rows."""
     craft = setting.craft(CRAFT // 2)
-    network = setting.model.network
+    network = setting.network
     models = {
         "subtract, one, clamp": setting.model,
         "reset to 0": _with(network, PRESETS["spikingjelly"], setting.test),
@@ -180,7 +185,7 @@ def trained_lif(setting: Setting) -> SpikingClassifier:
     """A network of leaky neurons, trained on the recordings that are here, the craft ones included."""
     data = load_data("nmnist", "train", steps=setting.test.grid.steps, dt_us=DT_US, data_dir=setting.data_dir)
     neurons = Neurons("LIF", tau_us=5 * DT_US, r=5.0)
-    layers = [
+    layers: list[LayerPlan] = [
         Conv(12, 5, stride=2, padding=2, gain=3.0),
         neurons,
         Conv(24, 3, stride=2, padding=1, gain=2.0),

@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import pytest
 
-from art_spiking.attacks.allowance import Allowance, Prices, plan
-from art_spiking.attacks.ensembles import EDITS
+from art_spiking.attacks.ensemble.allowance import Allowance, Prices, plan
+from art_spiking.attacks.ensemble.members import EDITS
 
 PRICES = Prices(forward=0.001, gradient=0.002)
 MEMBERS = [member for member in EDITS if not member.own]

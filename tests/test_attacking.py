@@ -10,7 +10,8 @@ import pytest
 from test_cli import with_samples
 
 from art_spiking import registry
-from art_spiking.attacks import AutoSpike, MinimalEdits, ensembles
+from art_spiking.attacks import AutoSpike, MinimalEdits
+from art_spiking.attacks.ensemble import members
 from art_spiking.cli import run
 from art_spiking.cli.attacking import ADVERSARIAL, RESULT
 from art_spiking.cli.written import parse_parameters, parse_threat
@@ -58,7 +59,7 @@ def test_it_runs_autospike_and_tells_every_member(capsys, model):
     names = [line.split("  ")[0] for line in lines[start + 3 : start + 10]]
     assert names[0] == "gradient, narrow"
     assert names[1].startswith("chosen on craft: ")
-    assert names[2:] == [member.name for member in ensembles.EDITS if not member.own][1:]
+    assert names[2:] == [member.name for member in members.EDITS if not member.own][1:]
     assert lines[start + 10] == "every member attacked every sample; alone: fooled by no other member"
     checks = lines[lines.index("Checks of whether the number is to be trusted") + 1 :]
     assert [line.split()[1] for line in checks if line.startswith(("ok", "DOUBT"))] == list(CHECKS)

@@ -7,8 +7,8 @@ import spiking_stand_ins
 import torch
 
 from art_spiking.attacks import AutoSpike, EventGradientAttack, EventSquare, SpikeRetiming
-from art_spiking.attacks.ensembles import CHOSEN_STEPS, EDITS, RETIMING, TUNING_STEPS, VERSION
-from art_spiking.attacks.next_classes import NextClasses
+from art_spiking.attacks.ensemble.members import CHOSEN_STEPS, EDITS, RETIMING, TUNING_STEPS, VERSION
+from art_spiking.attacks.ensemble.next_classes import NextClasses
 from art_spiking.errors import InvalidInput
 from art_spiking.estimators import SpikingClassifier
 from art_spiking.estimators.draws import decide

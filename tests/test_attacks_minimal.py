@@ -16,8 +16,8 @@ from art_spiking.attacks import (
     SpikingUniversalPerturbation,
 )
 from art_spiking.attacks.base import EventAttack
-from art_spiking.attacks.edit_reduction import Reduction, edits_of
-from art_spiking.attacks.edit_space import capped, lifted
+from art_spiking.attacks.edits.reduction import Reduction, edits_of
+from art_spiking.attacks.edits.space import capped, lifted
 from art_spiking.errors import InvalidInput, UnknownName
 from art_spiking.threats import EventEdits, PatchRegion, PixelRate
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from art_spiking.attacks import RandomPatch, SpikingAdversarialPatch
-from art_spiking.attacks import patch as patch_module
-from art_spiking.attacks.patch_search import PatchSearch, places_on_grid
+from art_spiking.attacks.universal import patch as patch_module
+from art_spiking.attacks.universal.patch_search import PatchSearch, places_on_grid
 from art_spiking.building import Conv, Dense, Flat, Neurons, SumPool
 from art_spiking.datasets import load_data
 from art_spiking.errors import InvalidInput

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from art_spiking.attacks import Patch, Perturbation, RandomPatch, SpikingAdversarialPatch
-from art_spiking.attacks.patch_search import PatchForm
-from art_spiking.attacks.placement import attended_places, first_field
-from art_spiking.attacks.windows import Windows
+from art_spiking.attacks.universal.patch_search import PatchForm
+from art_spiking.attacks.universal.placement import attended_places, first_field
+from art_spiking.attacks.universal.windows import Windows
 from art_spiking.building import Conv, Dense, Flat, Neurons
 from art_spiking.errors import InvalidInput
 from art_spiking.network import SpikingNetwork

@@ -14,8 +14,8 @@ from art_spiking.attacks import (
     EventSquare,
     RandomEvents,
 )
-from art_spiking.attacks.block_pool import BlockPool, best_of
-from art_spiking.attacks.blocks import Blocks, Box, union
+from art_spiking.attacks.queries.block_pool import BlockPool, best_of
+from art_spiking.attacks.queries.blocks import Blocks, Box, union
 from art_spiking.errors import InvalidInput
 from art_spiking.estimators import BlackBoxEventClassifier, SpikingClassifier
 from art_spiking.threats import EventEdits, PatchRegion

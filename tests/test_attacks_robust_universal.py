@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """RobustUniversalPerturbation: one mask for any time, any place, and behind filters it was not told of."""
 
+from dataclasses import replace
+
 import attack_samples as samples
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from art_spiking.attacks import RandomUniversal, RobustUniversalPerturbation, SpikingUniversalPerturbation
-from art_spiking.attacks.movements import Movements, translated
+from art_spiking.attacks.universal.movements import Movements, translated
 from art_spiking.defences import BackgroundActivityFilter, MaskFilter
 from art_spiking.errors import InvalidInput, UnknownName
 from art_spiking.estimators import SpikingClassifier
@@ -69,7 +71,7 @@ def test_knowing_of_the_movement_it_beats_the_mask_that_does_not_and_its_control
     robust = fit(model, threat, max_translation=2, max_shift=2)
     plain = SpikingUniversalPerturbation(model, threat).fit(CRAFT, LABELS)
     moved = {"max_translation": 2, "max_shift": 2, "max_count": 1}
-    unaware = type(plain)(insert=plain.insert, delete=plain.delete, **moved)
+    unaware = replace(plain, **moved)
     by_chance = RandomUniversal(model, threat, max_shift=2).fit(CRAFT, LABELS)
     draws = [np.mean([fooled(model, m.apply(TEST, seed=k)) for k in range(4)]) for m in (robust, unaware)]
     assert draws[0] >= draws[1] + 0.3

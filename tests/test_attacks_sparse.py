@@ -13,7 +13,7 @@ from art_spiking.attacks import (
     SpikeFool,
     TernaryGradientAttack,
 )
-from art_spiking.attacks.edit_space import EditSpace
+from art_spiking.attacks.edits.space import EditSpace
 from art_spiking.errors import InvalidInput, UnknownName
 from art_spiking.estimators import SpikingClassifier
 from art_spiking.threats import EventEdits, PatchRegion

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from art_spiking.attacks import EventSquare, RandomEvents
-from art_spiking.attacks.square import _Draws
+from art_spiking.attacks.queries.square import _Draws
 from art_spiking.errors import InvalidInput
 from art_spiking.estimators import SpikingClassifier
 from art_spiking.threats import EventEdits

@@ -5,7 +5,7 @@ import pytest
 import torch
 from masked_models import SoftSpike, Steep
 
-from art_spiking.attacks.straight_through import replace_own_spikes, straight_through
+from art_spiking.attacks.ensemble.straight_through import replace_own_spikes, straight_through
 from art_spiking.surrogates import Atan
 
 SURROGATE = Atan(2.0)

@@ -6,7 +6,7 @@ import masked_models
 import pytest
 import torch
 
-from art_spiking.attacks.twins import Twin, averaged, exchanged, with_derivative
+from art_spiking.attacks.ensemble.twins import Twin, averaged, exchanged, with_derivative
 from art_spiking.gradient_paths import RateGradient
 from art_spiking.surrogates import Atan
 

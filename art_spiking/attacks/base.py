@@ -19,8 +19,8 @@ from typing_extensions import TypeVar
 
 from art_spiking.attacks.choosing import SWEEP, SWEEP_SAMPLES, strongest
 from art_spiking.attacks.objectives import gap
-from art_spiking.attacks.perturbations import Perturbation
 from art_spiking.attacks.serving import serving_text
+from art_spiking.attacks.universal.perturbations import Perturbation
 from art_spiking.errors import InvalidInput, InvalidModel
 from art_spiking.estimators import (
     NO_GRADIENT,

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from art_spiking.attacks.base import EventAttack, UniversalAttack, check_flag, check_whole
-from art_spiking.attacks.edit_space import EditSpace
-from art_spiking.attacks.mask_space import MaskSpace
-from art_spiking.attacks.patch import Location, check_patch_options
-from art_spiking.attacks.patch_search import PatchForm, patch_side, region_of
-from art_spiking.attacks.perturbations import EditMask, Patch
+from art_spiking.attacks.edits.space import EditSpace
+from art_spiking.attacks.universal.mask_space import MaskSpace
+from art_spiking.attacks.universal.patch import Location, check_patch_options
+from art_spiking.attacks.universal.patch_search import PatchForm, patch_side, region_of
+from art_spiking.attacks.universal.perturbations import EditMask, Patch
 from art_spiking.errors import InvalidInput
 from art_spiking.estimators import SpikingClassifier
 from art_spiking.threats import EventThreat

@@ -266,7 +266,7 @@ def _case(asked: Asked, threat: ThreatModel, *, universal: bool) -> Case:
 
 def _control_of(threat: ThreatModel, *, universal: bool) -> str | None:
     """The random attack of the same form, at equal budget; None where there is none."""
-    from art_spiking.attacks.edit_space import members_of
+    from art_spiking.attacks.edits.space import members_of
     from art_spiking.threats import EventThreat, PatchRegion, Retiming
 
     if isinstance(threat, Retiming):

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import torch
 
 from art_spiking.attacks import AutoSpike
-from art_spiking.attacks.ensembles import VERSION
+from art_spiking.attacks.ensemble.members import VERSION
 from art_spiking.checks import adversarial_flags, control_flag
 from art_spiking.estimators.own_surrogate import OwnSurrogateWarning, own_surrogate_text
 from art_spiking.evaluate.activity import activity_of

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from art_spiking.attacks.base import SAMPLE_SURROGATE
-from art_spiking.attacks.edit_space import widened
-from art_spiking.attacks.square import EventSquare
+from art_spiking.attacks.edits.space import widened
+from art_spiking.attacks.queries.square import EventSquare
 from art_spiking.threats import EventEdits, EventThreat, Retiming, ThreatModel
 from art_spiking.trust.findings import Finding, Subject
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from art_spiking.attacks.base import SAMPLE_SURROGATE
-from art_spiking.attacks.edit_space import EditSpace
+from art_spiking.attacks.edits.space import EditSpace
 from art_spiking.attacks.objectives import cross_entropy, soft_gap
 from art_spiking.errors import InvalidModel
 from art_spiking.estimators import SpikingClassifier

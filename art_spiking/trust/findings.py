@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from art_spiking.attacks.ensemble_run import GRADIENT_DRAWS, PREDICTION_DRAWS
-from art_spiking.attacks.gradient import EventGradientAttack
+from art_spiking.attacks.edits.gradient import EventGradientAttack
+from art_spiking.attacks.ensemble.run import GRADIENT_DRAWS, PREDICTION_DRAWS
+from art_spiking.attacks.ensemble.twins import averaged, with_derivative
 from art_spiking.attacks.retiming import SpikeRetiming
-from art_spiking.attacks.twins import averaged, with_derivative
 from art_spiking.errors import InvalidModel
 from art_spiking.estimators import SpikingClassifier
 from art_spiking.estimators.draws import DECISION_DRAWS, decide

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""The fewest edits of one recording, by gradients."""

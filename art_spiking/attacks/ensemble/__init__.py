@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""AutoSpike: which attacks run, in which order, within which time."""

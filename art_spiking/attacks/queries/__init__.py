@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Attacks that ask a model and see no gradient."""

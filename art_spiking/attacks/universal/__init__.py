@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""One perturbation for every recording: masks of edits and patches."""
