@@ -14,6 +14,7 @@ from art_spiking_leaderboard.check import check_submission
 from art_spiking_leaderboard.claims import CLAIM, EVENTS, ClaimForm, kept, read_form, write_claim
 from art_spiking_leaderboard.current import standings, tables
 from art_spiking_leaderboard.engine import Job, plan, run_cell
+from art_spiking_leaderboard.packed_events import unpack_events
 from art_spiking_leaderboard.working import claim_all
 
 from art_spiking.errors import InvalidInput, UnknownName
@@ -106,7 +107,7 @@ def test_counts_and_bits_are_packed_and_come_back(tmp_path):
         x = np.random.default_rng(top).integers(0, top, (3, 2, 2, 3, 3)).astype(np.float32)
         write_claim(tmp_path, form(), x)
         raw = (tmp_path / EVENTS).read_bytes()
-        np.testing.assert_array_equal(claims._unpacked(raw, x.shape, binary=top == 2), x)
+        np.testing.assert_array_equal(unpack_events(raw, x.shape, binary=top == 2, file=EVENTS), x)
         assert read_form(tmp_path) == form()
 
 

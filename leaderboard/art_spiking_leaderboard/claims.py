@@ -14,10 +14,9 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from art_spiking.checks import adversarial_flags
@@ -27,15 +26,13 @@ from art_spiking.files import write_atomically
 from art_spiking.graphs import ModelProblem, ModelProblems
 from art_spiking.records import Record
 from art_spiking.untrusted_files import open_regular
-from art_spiking.weight_files import read_arrays, write_arrays
 from art_spiking_leaderboard.manifest import Line, Link, Name, Text, problem_of, read_toml
+from art_spiking_leaderboard.packed_events import MOST_BYTES, Spikes, are_whole, pack_events, unpack_events
 
 CLAIM, EVENTS = "claim.toml", "events.safetensors"
 FOLDER = "claims"
-_CLAIM_BYTES, EVENT_BYTES = 64 * 1024, 1 << 28
+_CLAIM_BYTES = 64 * 1024
 VERSION = 1
-
-Spikes = npt.NDArray[np.float32]
 
 
 class ClaimForm(BaseModel):
@@ -107,15 +104,14 @@ def write_claim(folder: Path, form: ClaimForm, x_adv: Spikes) -> None:
         CannotWrite: full disk, or no permission.
     """
     x_adv = np.asarray(x_adv)
-    whole = np.equal(np.mod(x_adv, 1), 0).all() and x_adv.min(initial=0) >= 0 and x_adv.max(initial=0) <= 255
-    if len(x_adv) != len(form.samples) or not whole:
+    if len(x_adv) != len(form.samples) or not are_whole(x_adv):
         raise InvalidInput(
             "that cannot be claimed",
             found=f"{len(x_adv)} samples, entries from {x_adv.min(initial=0)} to {x_adv.max(initial=0)}",
             accepted=f"{len(form.samples)} samples of whole numbers from 0 to 255",
         )
     lines = [f"{key} = {json.dumps(value)}" for key, value in form.model_dump(mode="json").items()]
-    write_atomically(folder / EVENTS, _packed(x_adv.astype(np.uint8)))
+    write_atomically(folder / EVENTS, pack_events(x_adv.astype(np.uint8)))
     write_atomically(folder / CLAIM, ("\n".join(lines) + "\n").encode())
 
 
@@ -155,7 +151,7 @@ def score(raw: bytes, form: ClaimForm, setting: Setting, record: Record) -> Clai
         accepted = f"each once, from 0 to {len(data.y) - 1}"
         raise InvalidInput("the claimed samples do not fit", found=beyond or "one twice", accepted=accepted)
     rows = list(form.samples)
-    x_adv = _unpacked(raw, (len(rows), *data.x.shape[1:]), binary=data.grid.binary)
+    x_adv = unpack_events(raw, (len(rows), *data.x.shape[1:]), binary=data.grid.binary, file=EVENTS)
     threat = build_threat(record.case.threat, setting.providers.threats, dt_us=data.grid.dt_us)
     broken = adversarial_flags(x_adv, data.x[rows], threat, binary=data.grid.binary)
     if broken:
@@ -224,28 +220,7 @@ def read_events(folder: Path, name: str = EVENTS) -> bytes:
         ModelProblems: there is none that can be read.
     """
     try:
-        with open_regular(folder / name, EVENT_BYTES, follow_links=False) as file:
-            return file.read(EVENT_BYTES + 1)
+        with open_regular(folder / name, MOST_BYTES, follow_links=False) as file:
+            return file.read(MOST_BYTES + 1)
     except OSError as error:
         raise ModelProblems([ModelProblem(name, "", "the attacked samples", str(error.strerror))]) from error
-
-
-def _packed(counts: npt.NDArray[np.uint8]) -> bytes:
-    flat = counts.reshape(len(counts), -1)
-    packed = np.packbits(flat, axis=1) if counts.max(initial=0) <= 1 else flat
-    return write_arrays({"events": packed})
-
-
-def _unpacked(raw: bytes, shape: tuple[int, ...], *, binary: bool) -> Spikes:
-    """Attacked samples from a file, of the shape and kind that the data has."""
-    each = int(np.prod(shape[1:]))
-    problems: list[Any] = []
-    for bits in (True, False):
-        width = -(-each // 8) if bits else each
-        arrays, problems = read_arrays(raw, {"events": ("uint8", (shape[0], width))}, file=EVENTS)
-        if not problems:
-            counts = np.unpackbits(arrays["events"], axis=1, count=each) if bits else arrays["events"]
-            return np.ascontiguousarray(counts.reshape(shape), dtype=np.float32)
-        if binary:
-            break
-    raise ModelProblems(problems)

@@ -99,6 +99,7 @@ def check_command(path: Path, as_json: bool) -> int:
     type=click.FloatRange(min=0, min_open=True),
     help="A cell that takes longer is stopped, tried once more, and given up.",
 )
+@click.option("--keep-events", is_flag=True, help="Keep the attacked samples beside the cells, for `transfer`.")
 @click.option("--index", metavar="URL", help="Keep this database's index of the cells up to date meanwhile.")
 def run_command(path: Path, **options: Any) -> int:
     """Evaluate the submissions in PATH under a suite, and print the ranking.

@@ -31,6 +31,7 @@ from art_spiking_leaderboard.check import (
     check_submission,
     model_identity,
 )
+from art_spiking_leaderboard.kept_events import keep_events
 from art_spiking_leaderboard.manifest import Data
 from art_spiking_leaderboard.recordings import SUFFIX, recording_of, write_recording
 
@@ -50,6 +51,7 @@ class Job:
     data_dir: Path | None = None
     figures: Path | None = None
     command: tuple[str, ...] = ()
+    keep_events: bool = False
 
 
 @dataclass(frozen=True)
@@ -210,6 +212,8 @@ def run_cell(spec: CellSpec, workbench: Workbench | None = None) -> Cell:
     kept: list[_Telling] = []
 
     def keep(record: Record, clean: npt.NDArray[np.float32], adversarial: npt.NDArray[np.float32]) -> None:
+        if spec.job.keep_events:
+            keep_events(spec.job.records / spec.model / spec.job.suite.name, spec.identity.key, adversarial)
         if spec.job.figures is not None:
             index = _telling_sample(record)
             classes = (record.labels[index], record.clean[index], record.adversarial[index])

@@ -48,6 +48,7 @@ class RunOptions:
     workers: int = 1
     cell_minutes: float | None = None
     index: str | None = None
+    keep_events: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def run_all(options: RunOptions, bench: Bench | None = None) -> int:
         click.echo(f"{entry.name}: {_verdict(entry)}; it is left out", err=True)
         for problem in entry.problems:
             click.echo(f"  {problem}", err=True)
-    job = Job(suite, options.out, options.data_dir, options.figures, options.command)
+    job = Job(suite, options.out, options.data_dir, options.figures, options.command, options.keep_events)
     specs, left_out = _plan_all(checked, job, workbench)
     try:
         outcomes = _compute(specs, workbench, bench, options)
