@@ -62,6 +62,8 @@ lint: $(STAMP)
 
 types: $(STAMP)
 	$(BIN)/mypy art_spiking leaderboard/art_spiking_leaderboard
+	$(BIN)/mypy --allow-untyped-calls --no-warn-return-any benchmarks
+	$(BIN)/mypy --config-file tests/mypy.ini tests
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

@@ -28,7 +28,7 @@ from strength_auto import AUTO_SECTIONS
 from strength_paths import paths
 from strength_queries import queries
 from strength_sparse import SPARSE_SECTIONS
-from strength_universal import UNIVERSAL_SECTIONS
+from strength_universal import UNIVERSAL_SECTIONS, place_of
 
 from art_spiking.attacks import (
     AutoSpike,
@@ -70,6 +70,13 @@ class Setting:
     train: EventData
     test: EventData
     data_dir: Path = SHARED / "nmnist-1100"
+
+    @property
+    def network(self) -> SpikingNetwork:
+        """The network of the model."""
+        if self.model.network is None:
+            raise TypeError("the sections take a SpikingNetwork")
+        return self.model.network
 
     def accuracy(self, x: np.ndarray) -> float:
         """Accuracy on the test recordings, changed to `x`."""
@@ -211,11 +218,11 @@ def patch(setting: Setting) -> Iterator[Row]:
     classes = setting.model.nb_classes
     for area in (0.05, 0.025):
         for location in ("random", "best"):
-            options = {"location": location}
+            options: dict[str, Any] = {"location": location}
             made, seconds = timed(build_patch(setting, area, options).fit, x, y)
-            place = "random" if made.location is None else made.location
-            control = RandomPatch(setting.model, PatchRegion(area), location=place).fit(x, y)
-            reached, by_chance = [], []
+            control = RandomPatch(setting.model, PatchRegion(area), location=place_of(made)).fit(x, y)
+            reached: list[float] = []
+            by_chance: list[float] = []
             for target in range(classes):
                 targeted = build_patch(setting, area, options | {"targeted": True, "epochs": 4})
                 others = setting.test.y != target
@@ -276,7 +283,7 @@ def timed(work: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
     return result, time.perf_counter() - start
 
 
-SECTIONS = {
+SECTIONS: dict[str, Callable[[Setting], Iterator[Row]]] = {
     "edits": edits,
     "timing": timing,
     "auto": auto,

@@ -29,6 +29,8 @@ SUBMISSIONS = Path(__file__).resolve().parents[1] / "leaderboard" / "submissions
 DEFENDED = {"digits-adversarial": (50, 100), "digits-filtered": (50, 100)}
 MASKED_SAMPLES, BUDGETS, FLAGGED = 50, (50, 25, 200), 50
 DRAWS = 11
+Work = tuple[str, SpikingClassifier, Any, Any, tuple[Any, Any], tuple[int, ...]]
+"""A model's name, the model, recordings and labels, those of the craft split, and budgets of edits."""
 
 
 class Around(torch.nn.Module):
@@ -77,7 +79,7 @@ class RandomThreshold(Around):
 
 def masking(setting: Setting) -> Iterator[Row]:
     """Robust accuracy of AutoSpike on masked models beside the unmasked one's, and the flags of each."""
-    network = setting.model.model.network
+    network = setting.network
     steep = network.with_surrogate(Atan(1e3))
     models = {
         "no mask": network,
@@ -116,11 +118,11 @@ def masking(setting: Setting) -> Iterator[Row]:
 def members(setting: Setting) -> Iterator[Row]:
     """AutoSpike against each of its members alone, on the community model and on two that are defended."""
     x, y = setting.right()
-    works = [("cnn_sinabs", setting.model, x, y, setting.craft(50), (25,))]
-    for name, budgets in DEFENDED.items():
+    works: list[Work] = [("cnn_sinabs", setting.model, x, y, setting.craft(50), (25,))]
+    for name in DEFENDED:
         model, test, train = defended(name)
         right = model.predict(test.x).argmax(1) == test.y
-        works.append((name, model, test.x[right], test.y[right], (train.x, train.y), budgets))
+        works.append((name, model, test.x[right], test.y[right], (train.x, train.y), DEFENDED[name]))
     for name, model, x, y, craft, budgets in works:
         for budget in budgets:
             attack = AutoSpike(model, EventEdits(budget), exhaustive=True)

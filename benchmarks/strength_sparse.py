@@ -142,7 +142,7 @@ def kept_lif(setting: Setting) -> SpikingClassifier:
 def sparse_fine(setting: Setting) -> Iterator[Row]:
     """Insertions alone at steps of 1 ms, one event a pixel and ms; the first recordings."""
     test = load_data("nmnist", "test", steps=310, dt_us=1000, data_dir=setting.data_dir, limit=FINE_SAMPLES)
-    yield Work(SpikingClassifier(setting.model.network, input_shape=test.grid.shape), test).insertions()
+    yield Work(SpikingClassifier(setting.network, input_shape=test.grid.shape), test).insertions()
 
 
 SPARSE_SECTIONS = {"sparse": sparse, "sparse-models": sparse_models, "sparse-1ms": sparse_fine}
