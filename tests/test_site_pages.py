@@ -6,7 +6,6 @@ from __future__ import annotations
 import csv
 import html
 import json
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -346,24 +345,6 @@ class TestEveryPage:
             assert scripts in ([""], ["application/json", ""]), page
             if "beta" in page or page in ("index.html", BOARD):
                 assert HOSTILE in visit.page.locator("main").inner_text(), page
-
-    def test_axe_finds_nothing(self, browser, site):
-        source = os.environ.get("ART_SPIKING_AXE")
-        if not source:
-            pytest.skip(
-                "axe-core is not there: `npm install axe-core`, and its axe.min.js in ART_SPIKING_AXE"
-            )
-        broken = []
-        for scheme in ("light", "dark"):
-            visited = Visit(browser, viewport={"width": 1280, "height": 900}, color_scheme=scheme)
-            for page in PAGES:
-                visited.page.goto(f"file://{site}/{page}")
-                visited.page.evaluate(Path(source).read_text())
-                found = visited.page.evaluate("axe.run()")
-                assert len(found["passes"]) > 20, page
-                broken += [(page, rule["id"], rule["nodes"][0]["html"]) for rule in found["violations"]]
-            visited.context.close()
-        assert broken == []
 
 
 def test_accepted_claims_and_withdrawn_models_are_shown(site):
