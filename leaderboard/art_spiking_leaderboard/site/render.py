@@ -14,7 +14,6 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from art_spiking.files import write_atomically
 from art_spiking.graphs import ModelProblem
 from art_spiking.registry import catalogue
 from art_spiking_leaderboard.manifest import Manifest
@@ -22,6 +21,7 @@ from art_spiking_leaderboard.ranking import RANK_RULE
 from art_spiking_leaderboard.site.attacks import attack_views, threat_kinds
 from art_spiking_leaderboard.site.curves import curve_of, edit_families, families
 from art_spiking_leaderboard.site.exports import results, results_csv
+from art_spiking_leaderboard.site.folder import SiteFolder
 from art_spiking_leaderboard.site.players import Figure, Play, figures_of
 from art_spiking_leaderboard.site.plots import board_plots, curve_plots, pareto_plot
 from art_spiking_leaderboard.site.views import (
@@ -84,8 +84,8 @@ class _Table:
 class _Pages:
     """Writes pages that share a frame, a policy and a footer."""
 
-    def __init__(self, out: Path, cells: int) -> None:
-        self.out = out
+    def __init__(self, folder: SiteFolder, cells: int) -> None:
+        self.folder = folder
         self._environment = Environment(
             loader=FileSystemLoader(_HERE / "templates"),
             autoescape=True,
@@ -114,22 +114,24 @@ class _Pages:
             style=Markup(styles),
             script=Markup(code),
         )
-        write_atomically(self.out / path, page.encode())
-        return self.out / path
+        return self.folder.write(path, page.encode())
 
 
 def render_site(content: Content, out: Path, *, warn: Callable[[str], object] = lambda message: None) -> Path:
     """Writes the site into a folder and returns the path of its front page.
 
+    What an earlier rendering wrote there and this one does not is removed; other files are left alone.
+
     Args:
         content: what it shows.
         out: the folder.
-        warn: told of recordings that cannot be read.
+        warn: told of recordings that cannot be read, and of old pages that were left.
 
     Raises:
         CannotWrite: full disk, or no permission.
     """
-    pages = _Pages(out, content.cells)
+    folder = SiteFolder(out)
+    pages = _Pages(folder, content.cells)
     tables = [_table(content, board) for board in content.boards]
     _models(content, pages, warn)
     for table in tables:
@@ -145,9 +147,11 @@ def render_site(content: Content, out: Path, *, warn: Callable[[str], object] = 
                 used.setdefault(kind, []).append((case.attack, case_view(case, None)))
     pages.write("threats.html", "threats.html", {"used": used})
     numbers = json.dumps(results(content.boards, content.manifests), indent=1, allow_nan=False)
-    write_atomically(out / "results.json", numbers.encode())
-    write_atomically(out / "results.csv", results_csv(content.boards, content.manifests).encode())
-    return pages.write("index.html", "index.html", _front(content, tables))
+    folder.write("results.json", numbers.encode())
+    folder.write("results.csv", results_csv(content.boards, content.manifests).encode())
+    page = pages.write("index.html", "index.html", _front(content, tables))
+    folder.finish(warn)
+    return page
 
 
 def _models(content: Content, pages: _Pages, warn: Callable[[str], object]) -> None:
@@ -187,7 +191,7 @@ def _figures(
     found = list(figures_of(content.figures, manifest.name, board.suite, warn))
     for figure in found:
         if figure.picture:
-            write_atomically(pages.out / figure.picture, figure.source.read_bytes())
+            pages.folder.write(figure.picture, figure.source.read_bytes())
         if figure.recording is not None:
             play = Play(manifest.name, manifest.title, board.suite.name, figure, figure.recording)
             style = ("style.css", "player.css")
