@@ -72,12 +72,20 @@ def schema_command() -> int:
 
 @leaderboard.command("check")
 @click.argument("path", type=click.Path(path_type=Path))
+@click.option("--strict", is_flag=True, help="Run each model too: its claimed accuracy, code's gradients.")
+@click.option("--data-dir", type=_FOLDER, help="For --strict: where recordings are, if a folder is needed.")
 @click.option("--json", "as_json", is_flag=True, help="Print the problems as JSON.")
-def check_command(path: Path, as_json: bool) -> int:
-    """List every problem of the submissions in PATH; exit code 3 if there is one."""
+def check_command(path: Path, strict: bool, data_dir: Path | None, as_json: bool) -> int:
+    """List every problem of the submissions in PATH.
+
+    Nothing is run, unless --strict asks for it: then each model classifies the whole test split of its data,
+    and the gradients of code are compared with finite differences.
+
+    Exit codes: 0 none; 3 there is one; 4 only code is left to run, and there is no sandbox for it.
+    """
     from art_spiking_leaderboard.working import check_all
 
-    return check_all(path, as_json=as_json)
+    return check_all(path, as_json=as_json, strict=strict, data_dir=data_dir)
 
 
 @leaderboard.command("run")

@@ -32,6 +32,7 @@ from art_spiking_leaderboard.check import (
     model_identity,
 )
 from art_spiking_leaderboard.kept_events import keep_events
+from art_spiking_leaderboard.claimed_gradients import claimed_gradient_flag
 from art_spiking_leaderboard.manifest import Data
 from art_spiking_leaderboard.recordings import SUFFIX, recording_of, write_recording
 
@@ -143,7 +144,7 @@ class Workbench:
         classifier = build_classifier(submission, self.names)
         if submission.manifest is None:
             raise TypeError("a classifier was built without a manifest")
-        splits = self.splits(submission.manifest.data, spec.job)
+        is_code, splits = submission.stored is None, self.splits(submission.manifest.data, spec.job)
         model = model_identity(submission, self.names)
         if cell_key(model, _suite_identity(suite), case, _data_identity(splits)) != spec.identity.result:
             raise InvalidInput(
@@ -158,7 +159,8 @@ class Workbench:
             providers=self.providers,
             command=spec.job.command,
         )
-        setting = replace(setting, model=model)
+        doubt = claimed_gradient_flag(classifier, splits.craft.x, splits.craft.y) if is_code else None
+        setting = replace(setting, model=model, flags=(*setting.flags, *([doubt] if doubt else [])))
         self._setting = (key, setting)
         return setting
 

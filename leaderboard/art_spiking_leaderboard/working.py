@@ -62,19 +62,36 @@ class SiteOptions:
     figures: Path | None = None
 
 
-def check_all(path: Path, *, as_json: bool) -> int:
-    """Prints every problem of every submission; 3 when there is one."""
-    names = Names.installed()
+def check_all(
+    path: Path,
+    *,
+    as_json: bool,
+    strict: bool = False,
+    data_dir: Path | None = None,
+    names: Names | None = None,
+) -> int:
+    """Prints every problem of every submission; 3 when there is one, 4 when code could not be run."""
+    names = Names.installed() if names is None else names
     checked = [check_submission(folder, names) for folder in find_submissions(path)]
     if as_json:
         found = {entry.name: [asdict(problem) for problem in entry.problems] for entry in checked}
         click.echo(json.dumps(found))
     else:
         for entry in checked:
+    unconfined: list[str] = []
+    if strict:
+        from art_spiking_leaderboard.strict import strictly_checked
+
+        for index, entry in enumerate(checked):
+            try:
+                checked[index] = strictly_checked(entry, names, data_dir)
+            except SandboxUnavailable as error:
+                unconfined.append(entry.name)
+                click.echo(f"{entry.name} was not run: {error}", err=True)
             click.echo(f"{entry.name}: {_verdict(entry)}")
             for problem in entry.problems:
                 click.echo(f"  {problem}")
-    return INVALID if any(entry.problems for entry in checked) else 0
+    return INVALID if any(entry.problems for entry in checked) else NO_SANDBOX if unconfined else 0
 
 
 def run_all(options: RunOptions, bench: Bench | None = None) -> int:

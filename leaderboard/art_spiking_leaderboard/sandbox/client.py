@@ -128,7 +128,7 @@ class Service:
 class SandboxedModel(nn.Module):
     """The logits of submitted code, with the gradient that it computes itself.
 
-    The gradient is a claim of the submission; cases with `trust` compare it with finite differences.
+    The gradient is a claim of the submission; `claimed_gradients` holds it against finite differences.
 
     Attributes:
         digest: SHA-256 of the submission's files, as a buffer, so that it is part of the model's identity.
