@@ -170,6 +170,20 @@ def summarise_edits(
     )
 
 
+def mean_of_most(counts: Sequence[Sequence[int]]) -> float:
+    """The mean over samples of the largest of several counts, such as what each costs at worst.
+
+    Args:
+        counts: one sequence (N,) per attack.
+
+    Raises:
+        InvalidInput: no counts, no samples, or lengths that differ.
+    """
+    if len(counts) == 0 or len({len(column) for column in counts}) != 1 or len(counts[0]) == 0:
+        raise InvalidInput("the counts do not fit", found=[len(column) for column in counts])
+    return float(np.max(np.asarray(counts, dtype=np.int64), axis=0).mean())
+
+
 def _right(labels: Classes, predictions: Classes) -> Mask:
     expected, found = np.asarray(labels), np.asarray(predictions)
     if expected.ndim != 1 or expected.shape != found.shape:

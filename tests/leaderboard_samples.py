@@ -8,10 +8,12 @@ import hashlib
 from art_spiking_leaderboard.manifest import Data, Defence, FileEntry, Files, Manifest, Training
 
 from art_spiking.records import (
+    Activity,
     Costs,
     DataIdentity,
     Failure,
     Flag,
+    Footprint,
     ModelIdentity,
     Provenance,
     Record,
@@ -56,11 +58,16 @@ def make_record(
     flags: tuple[Flag, ...] = (),
     suite: Suite = SUITE,
     labels: tuple[int, ...] = LABELS,
+    operations: tuple[int, int] | None = None,
 ) -> Record:
+    """One record; `operations` are those of each sample without and under the attack, ten per spike."""
     n = len(labels)
     data = {"name": "digits-dvs", "samples": n, "digest": f"sha256:{hash_of('data')}", "grid": {"steps": 30}}
     costs = Costs(added=(3,) * n, removed=(2,) * n, moved=(0,) * n, own=(100,) * n)
     ok = status == "ok"
+    clean_activity, activity = (
+        Activity(spikes=(count // 10,) * n, operations=(count,) * n) for count in operations or (0, 0)
+    )
     return Record(
         status=status,
         model=ModelIdentity(name="m", digest=f"sha256:{hash_of('model')}", readout="spike-count"),
@@ -74,6 +81,9 @@ def make_record(
         control=predictions(control, labels) if ok and control is not None else (),
         cost=costs if ok else Costs(),
         control_cost=costs if ok and control is not None else Costs(),
+        footprint=Footprint(parameters=18_182, bytes=72_728) if operations else None,
+        clean_activity=clean_activity if operations else None,
+        activity=activity if operations and ok else None,
         flags=flags,
         forwards=21.0,
         backwards=20.0,

@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
+from typing import Any
 
-from art_spiking.metrics import Share, accuracy, share_of, worst_case
-from art_spiking.records import Flag, Record
+from art_spiking.metrics import Share, accuracy, mean_of_most, share_of, worst_case
+from art_spiking.records import Activity, Flag, Footprint, Record
 from art_spiking.suites import Suite
 from art_spiking_leaderboard.claims import Claim
 
@@ -36,6 +37,14 @@ class Entrant:
 
 
 @dataclass(frozen=True)
+class Load:
+    """What a model's neurons do, on average over samples: spikes of all layers, synaptic operations."""
+
+    spikes: float
+    operations: float
+
+
+@dataclass(frozen=True)
 class Row:
     """One line of a ranking table.
 
@@ -43,6 +52,8 @@ class Row:
     of them is `claim_problem`, if the claimed clean accuracy was not found. `control` is the worst case over
     the random controls, counted as `robust` is. `mean` is the mean accuracy over the cases: it changes no
     rank, and tells models apart whose worst case is the same. `claims` are those that count in `robust`.
+    `load` is what the neurons do without an attack, `worst_load` under attack: per sample the most over all
+    cases. They and the footprint change no rank, and are None where nobody could count.
     """
 
     name: str
@@ -56,6 +67,9 @@ class Row:
     reasons: tuple[str, ...] = ()
     claim_problem: str | None = None
     claims: tuple[Claim, ...] = ()
+    load: Load | None = None
+    worst_load: Load | None = None
+    footprint: Footprint | None = None
 
     @property
     def flags(self) -> list[tuple[str, Flag]]:
@@ -101,7 +115,7 @@ def _row(entrant: Entrant, suite: Suite) -> Row:
         reasons += ("its clean predictions differ between cases",)
     if mismatch is not None:
         reasons += (mismatch,)
-    row = replace(row, clean=clean, claim_problem=mismatch, reasons=reasons)
+    row = replace(row, clean=clean, claim_problem=mismatch, reasons=reasons, **_loads(records, suite))
     controls = [record.control for record in records.values() if record.control]
     control = share_of(worst_case(first.labels, first.clean, controls)) if controls else None
     if reasons:
@@ -113,6 +127,24 @@ def _row(entrant: Entrant, suite: Suite) -> Row:
     robust = share_of(worst_case(first.labels, first.clean, [*attacked, *lowered]))
     mean = fmean(accuracy(first.labels, classes).value for classes in attacked)
     return replace(row, control=control, robust=robust, mean=mean, claims=claims)
+
+
+def _loads(records: Mapping[str, Record], suite: Suite) -> dict[str, Any]:
+    """Fields of a row: the load without an attack and under the worst, and the footprint."""
+    clean = [record.clean_activity for record in records.values() if record.clean_activity is not None]
+    attacked = [record.activity for record in records.values() if record.activity is not None]
+    whole = len(attacked) == len(suite.cases)
+    return {
+        "load": load_of(clean[:1]) if clean else None,
+        "worst_load": load_of(attacked) if whole else None,
+        "footprint": next((record.footprint for record in records.values() if record.footprint), None),
+    }
+
+
+def load_of(activities: Sequence[Activity]) -> Load:
+    """The load of one activity, or per sample the most of several."""
+    spikes = mean_of_most([activity.spikes for activity in activities])
+    return Load(spikes, mean_of_most([activity.operations for activity in activities]))
 
 
 def _missing(records: Mapping[str, Record], suite: Suite) -> tuple[str, ...]:

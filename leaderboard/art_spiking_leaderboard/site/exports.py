@@ -11,7 +11,7 @@ from typing import Any
 from art_spiking.metrics import Share
 from art_spiking_leaderboard.manifest import Manifest
 from art_spiking_leaderboard.origins import commit_counts
-from art_spiking_leaderboard.ranking import RANK_RULE
+from art_spiking_leaderboard.ranking import RANK_RULE, Load
 from art_spiking_leaderboard.site.curves import areas
 from art_spiking_leaderboard.site.views import Board, CaseView, case_view
 
@@ -29,6 +29,13 @@ _COLUMNS = (
     "mean_over_cases",
     "areas_under_edits",
     "accepted_claims",
+    "division",
+    "parameters",
+    "weight_bytes",
+    "clean_spikes",
+    "clean_synaptic_operations",
+    "worst_spikes",
+    "worst_synaptic_operations",
     "case",
     "status",
     "accuracy",
@@ -41,6 +48,8 @@ _COLUMNS = (
     "events_removed",
     "events_moved",
     "percent_of_own",
+    "spikes",
+    "synaptic_operations",
     "forwards",
     "backwards",
     "seconds",
@@ -70,6 +79,9 @@ def results(boards: Sequence[Board], manifests: Mapping[str, Manifest]) -> dict[
                             {"case": claim.form.case, "samples": len(claim.form.samples), "date": claim.date}
                             for claim in row.claims
                         ],
+                        "footprint": None if row.footprint is None else row.footprint.model_dump(),
+                        "clean_load": _load(row.load),
+                        "worst_load": _load(row.worst_load),
                         "clean": _share(row.clean),
                         "worst_control": _share(row.control),
                         "commits": dict(commit_counts(row.records.values())),
@@ -108,6 +120,11 @@ def results_csv(boards: Sequence[Board], manifests: Mapping[str, Manifest]) -> s
                     "mean_over_cases": row.mean,
                     "areas_under_edits": under,
                     "accepted_claims": len(row.claims),
+                    "division": manifests[row.name].division,
+                    "parameters": row.footprint.parameters if row.footprint else None,
+                    "weight_bytes": row.footprint.bytes if row.footprint else None,
+                    **_load_columns("clean_", row.load),
+                    **_load_columns("worst_", row.worst_load),
                     "case": case.name,
                     "status": view.status,
                     **_columns("accuracy", view.robust),
@@ -118,6 +135,7 @@ def results_csv(boards: Sequence[Board], manifests: Mapping[str, Manifest]) -> s
                     "events_removed": view.removed,
                     "events_moved": view.moved,
                     "percent_of_own": view.percent,
+                    **_load_columns("", view.load),
                     "forwards": view.forwards,
                     "backwards": view.backwards,
                     "seconds": view.seconds,
@@ -138,6 +156,20 @@ def _columns(name: str, share: Share | None) -> dict[str, float | None]:
     if share is None:
         return {name: None, f"{name}_low": None, f"{name}_high": None}
     return {name: share.value, f"{name}_low": share.low, f"{name}_high": share.high}
+
+
+def _load(load: Load | None) -> dict[str, float] | None:
+    """Means per sample; null where nobody could count."""
+    if load is None:
+        return None
+    return {"spikes": load.spikes, "synaptic_operations": load.operations}
+
+
+def _load_columns(name: str, load: Load | None) -> dict[str, float | None]:
+    return {
+        f"{name}spikes": None if load is None else load.spikes,
+        f"{name}synaptic_operations": None if load is None else load.operations,
+    }
 
 
 def _share(share: Share | None) -> dict[str, float | int] | None:
@@ -164,6 +196,7 @@ def _case(view: CaseView) -> dict[str, Any]:
         "median_events_removed": view.removed,
         "median_events_moved": view.moved,
         "median_percent_of_own": view.percent,
+        "load": _load(view.load),
         "forwards_per_sample": view.forwards,
         "backwards_per_sample": view.backwards,
         "seconds": view.seconds,

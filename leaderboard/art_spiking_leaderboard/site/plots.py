@@ -94,7 +94,7 @@ def pareto_plot(rows: Sequence[RowView]) -> ParetoPlot | None:
         # A label that would lie on the one below it is left out; the mark's title still has the name.
         room = place not in named and (lowest is None or lowest - y > 17)
         others = f" and {places[place] - 1} more" if places[place] > 1 else ""
-        label = _short(row.title, 26 - len(others)) + others if place in front and room else ""
+        label = short(row.title, 26 - len(others)) + others if place in front and room else ""
         lowest = y if label else lowest
         named.add(place)
         dots.append(Dot(x, y, row.title, row.page, clean, robust, place in front, label, end=x > WIDTH / 2))
@@ -142,5 +142,6 @@ def _ticks(family: Family) -> tuple[tuple[float, str], ...]:
     return tuple(reversed(ticks))
 
 
-def _short(title: str, most: int) -> str:
+def short(title: str, most: int) -> str:
+    """A title of at most so many characters."""
     return title if len(title) <= most else f"{title[: most - 1]}\u2026"

@@ -22,6 +22,7 @@ from art_spiking_leaderboard.site.attacks import attack_views, threat_kinds
 from art_spiking_leaderboard.site.curves import curve_of, edit_families, families
 from art_spiking_leaderboard.site.exports import results, results_csv
 from art_spiking_leaderboard.site.folder import SiteFolder
+from art_spiking_leaderboard.site.loads import front_of, load_plot
 from art_spiking_leaderboard.site.players import Figure, Play, figures_of
 from art_spiking_leaderboard.site.plots import board_plots, curve_plots, pareto_plot
 from art_spiking_leaderboard.site.views import (
@@ -33,6 +34,7 @@ from art_spiking_leaderboard.site.views import (
     model_section,
     row_view,
 )
+from art_spiking_leaderboard.site.words import amount
 
 _HERE = Path(__file__).parent
 
@@ -93,6 +95,7 @@ class _Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        self._environment.filters["amount"] = amount
         self._shared = {"version": version("art-spiking-leaderboard"), "cell_count": cells}
 
     def write(
@@ -204,7 +207,11 @@ def _board(table: _Table, pages: _Pages) -> None:
         (family, [(row, curve_of(row.row, family)) for row in table.rows])
         for family in families(table.board.suite)
     ]
-    pages.write(f"boards/{table.board.anchor}.html", "board.html", {"table": table, "curves": curves})
+    counted = [row for row in table.ranked if row.row.load is not None]
+    front = front_of(counted)
+    pages.write(
+        f"boards/{table.board.anchor}.html", "board.html", {"table": table, "curves": curves, "front": front}
+    )
 
 
 def _table(content: Content, board: Board) -> _Table:
@@ -228,6 +235,7 @@ def _front(content: Content, tables: Sequence[_Table]) -> dict[str, object]:
                 "families": edit_families(table.board.suite),
                 "curves": board_plots(table.ranked),
                 "pareto": pareto_plot(table.ranked),
+                "loads": load_plot(table.ranked),
             }
             for table in tables
         ],

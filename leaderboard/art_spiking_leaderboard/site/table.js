@@ -63,24 +63,30 @@
     window.addEventListener("hashchange", resort);
   }
   for (const form of document.querySelectorAll("form[data-filters]")) {
-    const table = document.getElementById(form.dataset.filters);
+    const tables = form.dataset.filters.split(" ").map((id) => document.getElementById(id));
+    const [table] = tables; // the address names the first
     const search = form.querySelector("input[type=search]");
     const unflagged = form.querySelector("[data-only-unflagged]");
+    const division = form.querySelector("[data-only-division]");
     const found = form.querySelector(".found");
     const apply = () => {
       const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
-      let shown = 0;
-      for (const row of table.tBodies[0].rows) {
+      for (const row of tables.flatMap((each) => [...each.tBodies[0].rows])) {
         const fits = words.every((word) => row.dataset.text.includes(word));
-        row.hidden = !fits || (unflagged.checked && row.dataset.flags !== "0");
-        if (!row.hidden) shown += 1;
+        row.hidden =
+          !fits ||
+          (unflagged.checked && row.dataset.flags !== "0") ||
+          (division.value !== "" && row.dataset.division !== division.value);
       }
       const all = table.tBodies[0].rows.length;
+      const shown = table.tBodies[0].querySelectorAll("tr:not([hidden])").length;
       found.textContent = shown === all ? "" : `${shown} of ${all} models`;
     };
     const refill = () => {
       search.value = recall(table, "find");
       unflagged.checked = recall(table, "flags") === "none";
+      const asked = recall(table, "division");
+      division.value = [...division.options].some((option) => option.value === asked) ? asked : "";
       apply();
     };
     form.hidden = false;
@@ -89,6 +95,7 @@
       apply();
       remember(table, "find", search.value.trim());
       remember(table, "flags", unflagged.checked ? "none" : "");
+      remember(table, "division", division.value);
     });
     refill();
     window.addEventListener("hashchange", refill);

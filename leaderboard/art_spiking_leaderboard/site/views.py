@@ -14,7 +14,7 @@ from art_spiking.suites import Case, Suite
 from art_spiking_leaderboard.claims import Claim
 from art_spiking_leaderboard.manifest import Manifest
 from art_spiking_leaderboard.origins import commit_counts
-from art_spiking_leaderboard.ranking import Row
+from art_spiking_leaderboard.ranking import Load, Row, load_of
 from art_spiking_leaderboard.site.curves import areas
 from art_spiking_leaderboard.site.words import case_kind, case_short, case_words, flag_title, flag_words
 
@@ -70,6 +70,8 @@ class CaseView:
     forwards: float = 0.0
     backwards: float = 0.0
     seconds: float = 0.0
+    load: Load | None = None
+    clean_load: Load | None = None
     flags: tuple[FlagView, ...] = ()
 
 
@@ -80,6 +82,7 @@ class RowView:
     row: Row
     title: str
     authors: tuple[str, ...]
+    division: str
     page: str
     tags: tuple[str, ...]
     flags: tuple[FlagView, ...]
@@ -134,6 +137,8 @@ def case_view(case: Case, record: Record | None) -> CaseView:
         forwards=record.forwards,
         backwards=record.backwards,
         seconds=record.wall_seconds,
+        load=None if record.activity is None else load_of([record.activity]),
+        clean_load=None if record.clean_activity is None else load_of([record.clean_activity]),
         flags=flags,
     )
 
@@ -150,6 +155,7 @@ def row_view(row: Row, suite: Suite, manifest: Manifest, page: str) -> RowView:
         row=row,
         title=manifest.title,
         authors=manifest.authors,
+        division=manifest.division,
         page=page,
         tags=tags,
         flags=merge_flags(row.flags),

@@ -48,6 +48,16 @@ _FLAGS = {
 }
 
 
+def amount(value: float) -> str:
+    """A large number to three digits, such as 1.14 M."""
+    value = float(f"{value:.3g}")
+    for unit in ("", "k", "M", "G"):
+        if value < 1000:
+            return f"{value:g}\u202f{unit}".rstrip("\u202f")
+        value /= 1000
+    return f"{value:g}\u202fT"
+
+
 def case_kind(case: Case) -> str:
     """One word for the attack of a case."""
     return _KINDS.get(case.attack, case.attack.replace("-", " ").capitalize())
