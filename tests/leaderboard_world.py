@@ -7,15 +7,19 @@ import functools
 import os
 import signal
 import time
+import zlib
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from art_spiking_leaderboard.check import Names
-from art_spiking_leaderboard.engine import Workbench
+from art_spiking_leaderboard.cells import CellStore
+from art_spiking_leaderboard.check import Names, check_submission
+from art_spiking_leaderboard.engine import CellSpec, Job, Workbench, plan
 from art_spiking_leaderboard.manifest import MANIFEST, Files, Manifest
 from art_spiking_leaderboard.manifest_text import manifest_text
+from art_spiking_leaderboard.workers import processes
 from leaderboard_samples import make_manifest
 
 from art_spiking.building import Dense, Flat, Neurons
@@ -45,7 +49,7 @@ class Flips:
     """Adds events in the first free cells; told to, it raises, is interrupted, cheats, waits or dies.
 
     Told "wait FILE", it makes the file first, so that a test knows, and waits for a minute; told "die FILE",
-    it makes the file and kills its process, unless the file is there.
+    it makes the file and kills its process, unless the file is there; told "log FILE", it adds a line to it.
     """
 
     universal = False
@@ -61,6 +65,9 @@ class Flips:
         if self.trouble and self.trouble.startswith("wait "):
             Path(self.trouble.removeprefix("wait ")).touch()
             time.sleep(60)
+        if self.trouble and self.trouble.startswith("log "):
+            with Path(self.trouble.removeprefix("log ")).open("a") as log:
+                log.write(f"{self.threat.max_edits}-{zlib.crc32(x)}\n")
         if self.trouble and self.trouble.startswith("die"):
             mark = self.trouble.removeprefix("die").strip()
             if not mark or not Path(mark).exists():
@@ -142,3 +149,30 @@ def write_submission(folder: Path, *, seed: int = 0, **changes: Any) -> Manifest
     manifest = make_manifest(**{"name": folder.name, **values, **changes})
     (folder / MANIFEST).write_text(manifest_text(manifest), encoding="utf-8")
     return manifest
+
+
+def specs_of(submissions: Path, records: Path, suite: Suite) -> list[CellSpec]:
+    job, bench = Job(suite, records), workbench()
+    folders = sorted(submissions.iterdir())
+    return [spec for folder in folders for spec in plan(check_submission(folder, bench.names), job, bench)]
+
+
+def forked(workers: int) -> Executor:
+    """Fast enough for a test; nothing else runs in this process."""
+    return processes(workers, threads=1, method="fork")
+
+
+def scores(records: Path) -> dict[str, Any]:
+    """What every cell came to; not when, where, or how fast."""
+    unlike = {"provenance", "wall_seconds"}
+    cells = (cell for model in ("one", "two") for cell in CellStore(records).cells(model, "small"))
+    return {cell.identity.key: cell.record.model_dump(exclude=unlike) for cell in cells}
+
+
+def many_cells(count: int) -> Suite:
+    """Cells of a few milliseconds."""
+    cases = tuple(
+        Case(name=f"flips-{k}", attack="flips", threat={"kind": "event-edits", "max_edits": 1 + k})
+        for k in range(count)
+    )
+    return Suite(name="small", version=1, craft=6, test=12, cases=cases)

@@ -289,8 +289,8 @@ def outcomes_of(options: RunOptions) -> list[Outcome]:
 
 def test_the_rest_is_estimated_case_by_case(options, monkeypatch):
     """Case a takes 1 s and c takes 10 s, so after one model the other is expected to take as long."""
-    outcomes = outcomes_of(options)
     took = {"flips-a": 1.0, "flips-b": 2.0, "flips-c": 10.0}
+    outcomes = [taking(outcome, took[outcome.spec.case]) for outcome in outcomes_of(options)]
     clock = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     shown = Progress([outcome.spec for outcome in outcomes])
@@ -299,7 +299,15 @@ def test_the_rest_is_estimated_case_by_case(options, monkeypatch):
         shown.starting(outcome.spec)
         clock[0] += took[outcome.spec.case]
         shown.finished(outcome)
-    assert shown.seconds_left() == 12.0
+    assert shown.seconds_left() == pytest.approx(12.0)
+    shown.starting(outcomes[5].spec)
+    clock[0] += 4.0
+    assert shown.seconds_left() == pytest.approx(8.0)
+
+
+def taking(outcome: Outcome, seconds: float) -> Outcome:
+    record = outcome.cell.record.model_copy(update={"wall_seconds": seconds})
+    return replace(outcome, cell=replace(outcome.cell, record=record), seconds=seconds)
 
 
 def test_a_terminal_gets_a_bar(options, monkeypatch):

@@ -210,6 +210,19 @@ def test_files_that_change_after_the_plan_are_not_recorded_as_the_planned_ones(f
     assert list(CellStore(job.records).cells("mine", "small")) == []
 
 
+def test_another_kind_of_device_is_another_cell_and_none_is_taken_in_its_place(
+    folder, job, bench, monkeypatch
+):
+    """ART would compute on the CPU, and say nothing."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    specs = specs_of(folder, replace(job, device="cuda"), bench)
+    keys = {spec.key for spec in specs_of(folder, job, bench)}
+    assert keys.isdisjoint(spec.key for spec in specs)
+    outcomes = compute_all(specs, bench)
+    assert not any(outcome.ok for outcome in outcomes)
+    assert "no GPU to compute on" in outcomes[0].problem
+
+
 def test_data_that_cannot_be_loaded_is_an_error_of_the_plan(tmp_path, job, bench):
     data = {"name": "tiny-events", "dt_us": DT_US, "steps": STEPS, "binary": True}
     write_submission(tmp_path / "mine", data=data)

@@ -19,16 +19,16 @@ from art_spiking_leaderboard import index as module
 from art_spiking_leaderboard.cells import Cell, CellIdentity, CellStore
 from art_spiking_leaderboard.check import check_submission
 from art_spiking_leaderboard.claims import Claim, ClaimForm, keep, read_events, write_claim
+from art_spiking_leaderboard.coordinator import Crew, run_on
 from art_spiking_leaderboard.current import standings
 from art_spiking_leaderboard.engine import run, run_cell
 from art_spiking_leaderboard.index import Index, default_url
 from art_spiking_leaderboard.indexing import Question, ask, build_index, following
-from art_spiking_leaderboard.workers import run_on
 from art_spiking_leaderboard.working import RunOptions, run_all
 from leaderboard_samples import make_record
+from leaderboard_world import forked, many_cells, specs_of
 from sqlalchemy import create_engine, make_url, text
 from test_leaderboard_commands import suite_file
-from test_leaderboard_workers import forked, many_cells, specs_of
 
 from art_spiking.cli import run as cli
 from art_spiking.errors import InvalidInput, UnknownName
@@ -255,7 +255,7 @@ def test_kills_of_the_coordinator_leave_an_index_that_is_the_files(submissions, 
 
     def coordinate():
         with following(url, records) as put:
-            for outcome in run_on(specs, forked, workers=2, bench=world.workbench, warn=lambda text: None):
+            for outcome in run_on(specs, Crew(forked, 2, world.workbench), warn=lambda text: None):
                 put(outcome)
 
     with Index(url) as index:

@@ -16,15 +16,16 @@ import pytest
 import torch
 from art_spiking_leaderboard.cells import CellStore
 from art_spiking_leaderboard.check import check_submission
+from art_spiking_leaderboard.coordinator import Crew, run_on
 from art_spiking_leaderboard.current import standings, tables
-from art_spiking_leaderboard.engine import Job, finished_cell, give_up, plan, run, run_cell
+from art_spiking_leaderboard.engine import finished_cell, give_up, run, run_cell
 from art_spiking_leaderboard.table import table_text
-from art_spiking_leaderboard.workers import WorkerDied, processes, run_on
+from art_spiking_leaderboard.workers import WorkerDied, processes
 from art_spiking_leaderboard.working import RunOptions, run_all
+from leaderboard_world import forked, many_cells, scores, specs_of
 from test_leaderboard_commands import suite_file
 
 from art_spiking.errors import CannotWrite
-from art_spiking.suites import Case, Suite
 
 
 @pytest.fixture
@@ -34,30 +35,10 @@ def submissions(tmp_path):
     return tmp_path / "submissions"
 
 
-def specs_of(submissions, records, suite):
-    job, bench = Job(suite, records), world.workbench()
-    folders = sorted(submissions.iterdir())
-    return [spec for folder in folders for spec in plan(check_submission(folder, bench.names), job, bench)]
-
-
-def forked(workers):
-    """Fast enough for a test; nothing else runs in this process."""
-    return processes(workers, threads=1, method="fork")
-
-
 def outcomes_of(specs, *, pool=forked, workers=2, **options):
-    options = {"bench": world.workbench, "warn": lambda message: None, **options}
-    return {
-        (outcome.spec.model, outcome.spec.case): outcome
-        for outcome in run_on(specs, pool, workers=workers, **options)
-    }
-
-
-def scores(records):
-    """What every cell came to; not when, where, or how fast."""
-    unlike = {"provenance", "wall_seconds"}
-    cells = (cell for model in ("one", "two") for cell in CellStore(records).cells(model, "small"))
-    return {cell.identity.key: cell.record.model_dump(exclude=unlike) for cell in cells}
+    crew = Crew(pool, workers, options.pop("bench", world.workbench))
+    options = {"warn": lambda message: None, **options}
+    return {(outcome.spec.model, outcome.spec.case): outcome for outcome in run_on(specs, crew, **options)}
 
 
 def table_of(submissions, records, suite):
@@ -201,15 +182,6 @@ def test_the_command_takes_workers(submissions, tmp_path, capsys):
     assert "6 of 6" in shown.err
 
 
-def many_cells(count):
-    """Cells of a few milliseconds."""
-    cases = tuple(
-        Case(name=f"flips-{k}", attack="flips", threat={"kind": "event-edits", "max_edits": 1 + k})
-        for k in range(count)
-    )
-    return Suite(name="small", version=1, craft=6, test=12, cases=cases)
-
-
 def coordinate(specs, log, *, bench):
     """A coordinator with two workers, each of which notes when a cell is begun and when it is on disk."""
 
@@ -222,7 +194,7 @@ def coordinate(specs, log, *, bench):
     import art_spiking_leaderboard.workers as module
 
     module.run_cell = lambda spec, bench: noted(spec)
-    list(run_on(specs, forked, workers=2, bench=world.workbench, warn=lambda message: None))
+    list(run_on(specs, Crew(forked, 2, world.workbench), warn=lambda message: None))
 
 
 @pytest.mark.slow

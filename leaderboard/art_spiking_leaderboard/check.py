@@ -137,19 +137,22 @@ def check_submission(folder: Path, names: Names) -> Submission:
     return Submission(folder, (), parsed.manifest, stored)
 
 
-def build_classifier(submission: Submission, names: Names) -> SpikingClassifier:
+def build_classifier(submission: Submission, names: Names, *, device: str = "cpu") -> SpikingClassifier:
     """The submitted model as it is scored: with its readout and behind its defences.
 
-    Code is started in its sandbox; what it answers is a claim, checked as any model's output is.
+    Code is started in its sandbox, on the CPU; what it answers is a claim, checked as any model's output is.
 
     Raises:
-        InvalidInput: the submission has problems, or a defence does not take its parameters.
+        InvalidInput: the submission has problems, a defence does not take its parameters, or there is no such
+            device: "cpu" or "cuda".
         SandboxUnavailable: it is code, and there is nothing to confine it.
         ModelFailed: it is code, and gives no answer.
     """
     manifest = submission.manifest
     if manifest is None:
         raise InvalidInput(f"the submission {submission.name} has problems", found=len(submission.problems))
+    if device == "cuda" and not torch.cuda.is_available():  # ART would take the CPU, and say nothing
+        raise InvalidInput("there is no GPU to compute on", found="torch sees no CUDA device here")
     defences = [names.defences[d.name].load()(**d.parameters) for d in manifest.defences]
     return SpikingClassifier(
         submission.stored.network() if submission.stored is not None else _confined(submission, manifest),
@@ -157,6 +160,7 @@ def build_classifier(submission: Submission, names: Names) -> SpikingClassifier:
         nb_classes=manifest.nb_classes,
         readout=None if submission.stored is None else manifest.readout,
         preprocessing_defences=defences or None,
+        device_type="gpu" if device == "cuda" else "cpu",
     )
 
 

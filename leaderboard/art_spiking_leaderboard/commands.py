@@ -103,13 +103,21 @@ def check_command(path: Path, strict: bool, data_dir: Path | None, as_json: bool
     help="Processes that compute cells at the same time, each with its share of the cores; 1: this one.",
 )
 @click.option(
+    "--engine",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="PROFILE",
+    help="A TOML file that says where the workers are: this machine or a Slurm cluster, by Parsl.",
+)
+@click.option(
     "--cell-minutes",
     type=click.FloatRange(min=0, min_open=True),
     help="A cell that takes longer is stopped, tried once more, and given up.",
 )
-@click.option("--keep-events", is_flag=True, help="Keep the attacked samples beside the cells, for `transfer`.")
+@click.option(
+    "--keep-events", is_flag=True, help="Keep the attacked samples beside the cells, for `transfer`."
+)
 @click.option("--index", metavar="URL", help="Keep this database's index of the cells up to date meanwhile.")
-def run_command(path: Path, **options: Any) -> int:
+def run_command(path: Path, *, engine: Path | None, **options: Any) -> int:
     """Evaluate the submissions in PATH under a suite, and print the ranking.
 
     Each case of each model is a cell, written whole when it is finished. A run that was stopped goes on where
@@ -120,10 +128,14 @@ def run_command(path: Path, **options: Any) -> int:
     evaluated; 4 code was submitted and there is no sandbox for it; 75 stopped, run the same command again to
     resume.
     """
+    from art_spiking_leaderboard.profiles import read_profile
     from art_spiking_leaderboard.working import RunOptions, run_all
 
+    if engine is not None and options["workers"] != 1:
+        raise click.UsageError("--workers and --engine cannot be given together: the profile says how many.")
+    profile = None if engine is None else read_profile(engine)
     command = ("art-spiking", *sys.argv[1:])
-    return run_all(RunOptions(path, command=command, width=_width(), **options))
+    return run_all(RunOptions(path, command=command, width=_width(), engine=profile, **options))
 
 
 @leaderboard.command("index")

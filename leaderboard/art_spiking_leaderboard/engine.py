@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import datetime
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,8 +32,8 @@ from art_spiking_leaderboard.check import (
     check_submission,
     model_identity,
 )
-from art_spiking_leaderboard.kept_events import keep_events
 from art_spiking_leaderboard.claimed_gradients import claimed_gradient_flag
+from art_spiking_leaderboard.kept_events import keep_events
 from art_spiking_leaderboard.manifest import Data
 from art_spiking_leaderboard.recordings import SUFFIX, recording_of, write_recording
 
@@ -45,7 +46,7 @@ _FINISHED = ("ok", "invalid")  # an error is tried again, what the host refused 
 
 @dataclass(frozen=True)
 class Job:
-    """What a run was asked for, the same for all its cells."""
+    """What a run was asked for, the same for all its cells; `device` is "cpu", or "cuda" for graphs."""
 
     suite: Suite
     records: Path
@@ -53,6 +54,7 @@ class Job:
     figures: Path | None = None
     command: tuple[str, ...] = ()
     keep_events: bool = False
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -63,21 +65,36 @@ class CellSpec:
     folder: Path
     case: str
     identity: CellIdentity
+    samples: int = 1
 
     @property
     def model(self) -> str:
         """The submission's name."""
         return self.folder.name
 
+    @property
+    def key(self) -> str:
+        """The cell's key."""
+        return self.identity.key
+
+    @property
+    def section(self) -> str:
+        """Where its file is, below the model's folder."""
+        return self.job.suite.name
+
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a cell; without a cell, `problem` says why its model could not be evaluated at all."""
+    """What became of a cell; without a cell, `problem` says why its model could not be evaluated at all.
+
+    `seconds` is how long it took just now, with all that belongs to it.
+    """
 
     spec: CellSpec
     cell: Cell | None
     problem: str = ""
     resumed: bool = False
+    seconds: float | None = None
 
     @property
     def ok(self) -> bool:
@@ -103,7 +120,7 @@ class Workbench:
         self.names = Names.installed() if names is None else names
         self.providers = Providers.installed() if providers is None else providers
         self._splits: dict[tuple[Any, ...], Splits] = {}
-        self._setting: tuple[tuple[str, str], Setting] | None = None
+        self._setting: tuple[tuple[str, ...], Setting] | None = None
 
     def splits(self, data: Data, job: Job) -> Splits:
         """The samples that a suite takes."""
@@ -135,13 +152,13 @@ class Workbench:
             InvalidModel: the model returns NaN.
         """
         suite, case = spec.job.suite, spec.job.suite.case(spec.case)
-        key = (str(spec.folder), suite.digest())
+        key = (str(spec.folder), suite.digest(), spec.identity.device_class)
         if self._setting is not None and self._setting[0] == key:
             kept = self._setting[1]
             if cell_key(kept.model, kept.suite, case, (kept.craft, kept.test)) == spec.identity.result:
                 return kept
         submission = check_submission(spec.folder, self.names)
-        classifier = build_classifier(submission, self.names)
+        classifier = build_classifier(submission, self.names, device=spec.identity.device_class)
         if submission.manifest is None:
             raise TypeError("a classifier was built without a manifest")
         is_code, splits = submission.stored is None, self.splits(submission.manifest.data, spec.job)
@@ -173,13 +190,17 @@ def plan(submission: Submission, job: Job, workbench: Workbench) -> list[CellSpe
     """
     if submission.manifest is None:
         return []
-    data = _data_identity(workbench.splits(submission.manifest.data, job))
+    splits = workbench.splits(submission.manifest.data, job)
+    data, samples = _data_identity(splits), len(splits.test.y)
     model, suite = model_identity(submission, workbench.names), _suite_identity(job.suite)
 
-    def identity(case: Case) -> CellIdentity:
-        return CellIdentity(cell_key(model, suite, case, data), _providers_of(case, workbench.providers))
+    device = job.device if submission.stored is not None else "cpu"  # code is confined to the CPU
 
-    return [CellSpec(job, submission.folder, case.name, identity(case)) for case in job.suite.cases]
+    def identity(case: Case) -> CellIdentity:
+        providers = _providers_of(case, workbench.providers)
+        return CellIdentity(cell_key(model, suite, case, data), providers, device_class=device)
+
+    return [CellSpec(job, submission.folder, case.name, identity(case), samples) for case in job.suite.cases]
 
 
 def model_digest(identity: ModelIdentity) -> str:
@@ -194,7 +215,7 @@ def finished_cell(spec: CellSpec, warn: Callable[[str], object]) -> Cell | None:
         CannotWrite: a broken file cannot be moved.
     """
     store = CellStore(spec.job.records)
-    place = (spec.model, spec.job.suite.name, spec.identity.key)
+    place = (spec.model, spec.section, spec.key)
     try:
         cell = store.read(*place)
     except BrokenCell as error:
@@ -272,8 +293,9 @@ def run(
             yield Outcome(spec, None, failed[spec.model])
             continue
         starting(spec)
+        began = time.perf_counter()
         try:
-            yield Outcome(spec, compute(spec))
+            yield Outcome(spec, compute(spec), seconds=time.perf_counter() - began)
         except CannotWrite:
             raise
         except (ArtSpikingError, ArithmeticError, MemoryError, RuntimeError, TypeError, ValueError) as error:

@@ -7,42 +7,43 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from statistics import fmean
 from typing import Any
 
 import click
 
 from art_spiking.metrics import accuracy
+from art_spiking_leaderboard.costs import Costs
 from art_spiking_leaderboard.engine import CellSpec, Outcome
 
 
 class Progress:
     """Tells how far a run is, and how long the rest may take.
 
-    The rest is estimated case by case from the cells computed so far: a patch takes longer than edits.
+    The rest is estimated from the cells that are finished, the earlier runs' too: see `Costs`.
     """
 
-    def __init__(self, specs: Sequence[CellSpec], bar: Any = None, *, workers: int = 1) -> None:
-        self._waiting = [spec.case for spec in specs]
+    def __init__(
+        self, specs: Sequence[CellSpec], bar: Any = None, *, workers: int = 1, costs: Costs | None = None
+    ) -> None:
+        self._waiting = {spec.key: spec for spec in specs}
         self._total = len(specs)
         self._workers = workers
-        self._seconds: dict[str, list[float]] = {}
+        self._costs = Costs() if costs is None else costs
         self._bar = bar
         self._began: dict[str, float] = {}
 
     def starting(self, spec: CellSpec) -> None:
         """A cell is about to be computed."""
-        self._began[spec.identity.key] = time.monotonic()
+        self._began[spec.key] = time.monotonic()
         if self._bar is not None:
             self._bar.set_postfix_str(f"{spec.model} {spec.case}{self._rest()}")
 
     def finished(self, outcome: Outcome) -> None:
         """A cell has an outcome."""
-        self._waiting.remove(outcome.spec.case)
+        del self._waiting[outcome.spec.key]
+        self._began.pop(outcome.spec.key, None)
+        self._costs.learn(outcome)
         done = self._total - len(self._waiting)
-        if not outcome.resumed and outcome.cell is not None:
-            began = self._began.pop(outcome.spec.identity.key, time.monotonic())
-            self._seconds.setdefault(outcome.spec.case, []).append(time.monotonic() - began)
         if self._bar is not None:
             self._bar.update()
             if not outcome.ok:
@@ -51,11 +52,10 @@ class Progress:
             click.echo(f"{done} of {self._total}: {told(outcome)}{self._rest()}", err=True)
 
     def seconds_left(self) -> float | None:
-        """The estimate, or None before the first computed cell."""
-        known = [second for seconds in self._seconds.values() for second in seconds]
-        if not known:
-            return None
-        return sum(fmean(self._seconds.get(case, known)) for case in self._waiting) / self._workers
+        """The estimate, or None before the first finished cell."""
+        now = time.monotonic()
+        running = {key: now - began for key, began in self._began.items()}
+        return self._costs.left(list(self._waiting.values()), running, self._workers)
 
     def _rest(self) -> str:
         left = self.seconds_left()
@@ -65,16 +65,16 @@ class Progress:
 
 
 @contextmanager
-def progress(specs: Sequence[CellSpec], workers: int = 1) -> Iterator[Progress]:
+def progress(specs: Sequence[CellSpec], workers: int = 1, costs: Costs | None = None) -> Iterator[Progress]:
     """A `Progress` for a run of these cells."""
     if not sys.stderr.isatty():
-        yield Progress(specs, workers=workers)
+        yield Progress(specs, workers=workers, costs=costs)
         return
     from tqdm import tqdm
 
     layout = "{desc}{bar} {n_fmt}/{total_fmt} cells [{elapsed}] {postfix}"
     with tqdm(total=len(specs), file=sys.stderr, dynamic_ncols=True, bar_format=layout) as bar:
-        yield Progress(specs, bar, workers=workers)
+        yield Progress(specs, bar, workers=workers, costs=costs)
 
 
 def told(outcome: Outcome) -> str:

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -21,14 +21,18 @@ from art_spiking.suites import Suite, load_suite
 from art_spiking_leaderboard.cells import CellStore
 from art_spiking_leaderboard.check import Names, Submission, check_submission, find_submissions
 from art_spiking_leaderboard.claims import keep, read_events, read_form, score
+from art_spiking_leaderboard.cluster import ClusterPool, ClusterUnavailable, check_parsl, check_scheduler
+from art_spiking_leaderboard.coordinator import Crew, run_on
+from art_spiking_leaderboard.costs import Costs
 from art_spiking_leaderboard.current import Standing, Table, standings, tables
 from art_spiking_leaderboard.engine import CellSpec, Job, Outcome, Workbench, plan, run, run_cell
 from art_spiking_leaderboard.origins import Origin, resumed_from_elsewhere
+from art_spiking_leaderboard.profiles import Profile
 from art_spiking_leaderboard.progress import progress
 from art_spiking_leaderboard.sandbox.policy import SandboxUnavailable, check_available
 from art_spiking_leaderboard.site import Board, Content, render_site
 from art_spiking_leaderboard.table import table_text
-from art_spiking_leaderboard.workers import Bench, processes, run_on
+from art_spiking_leaderboard.workers import Bench, processes
 
 CASE_FAILED, INVALID, NO_SANDBOX, INTERRUPTED = 1, 3, 4, 75
 
@@ -46,6 +50,7 @@ class RunOptions:
     command: tuple[str, ...] = ()
     width: int = 100
     workers: int = 1
+    engine: Profile | None = None
     cell_minutes: float | None = None
     index: str | None = None
     keep_events: bool = False
@@ -73,11 +78,6 @@ def check_all(
     """Prints every problem of every submission; 3 when there is one, 4 when code could not be run."""
     names = Names.installed() if names is None else names
     checked = [check_submission(folder, names) for folder in find_submissions(path)]
-    if as_json:
-        found = {entry.name: [asdict(problem) for problem in entry.problems] for entry in checked}
-        click.echo(json.dumps(found))
-    else:
-        for entry in checked:
     unconfined: list[str] = []
     if strict:
         from art_spiking_leaderboard.strict import strictly_checked
@@ -88,6 +88,11 @@ def check_all(
             except SandboxUnavailable as error:
                 unconfined.append(entry.name)
                 click.echo(f"{entry.name} was not run: {error}", err=True)
+    if as_json:
+        found = {entry.name: [asdict(problem) for problem in entry.problems] for entry in checked}
+        click.echo(json.dumps(found))
+    else:
+        for entry in checked:
             click.echo(f"{entry.name}: {_verdict(entry)}")
             for problem in entry.problems:
                 click.echo(f"  {problem}")
@@ -100,7 +105,12 @@ def run_all(options: RunOptions, bench: Bench | None = None) -> int:
     Raises:
         InvalidInput: no submission there, or a folder that cannot be written.
         UnknownName: no such suite, or no submission of a name in `only`.
+        ClusterUnavailable: an engine was asked for that cannot be had.
     """
+    if options.engine is not None:
+        check_parsl()
+        check_scheduler(options.engine)
+        options = _absolute(options)
     suite = load_suite(options.suite)
     bench = Workbench if bench is None else bench
     workbench = bench()
@@ -112,14 +122,22 @@ def run_all(options: RunOptions, bench: Bench | None = None) -> int:
         click.echo(f"{entry.name}: {_verdict(entry)}; it is left out", err=True)
         for problem in entry.problems:
             click.echo(f"  {problem}", err=True)
-    job = Job(suite, options.out, options.data_dir, options.figures, options.command, options.keep_events)
+    job = Job(
+        suite,
+        options.out,
+        options.data_dir,
+        options.figures,
+        options.command,
+        keep_events=options.keep_events,
+        device="cpu" if options.engine is None else options.engine.device,
+    )
     specs, left_out = _plan_all(checked, job, workbench)
     try:
         outcomes = _compute(specs, workbench, bench, options)
     except KeyboardInterrupt:
         click.echo(f"\ninterrupted; {_kept(specs, options)}", err=True)
         return INTERRUPTED
-    except CannotWrite as error:
+    except (CannotWrite, ClusterUnavailable) as error:
         click.echo(f"error: {error}\n{_kept(specs, options)}", err=True)
         return INTERRUPTED
     resumed = [outcome.cell.record for outcome in outcomes if outcome.resumed and outcome.cell is not None]
@@ -246,21 +264,34 @@ def _plan_all(
 def _compute(
     specs: Sequence[CellSpec], workbench: Workbench, bench: Bench, options: RunOptions
 ) -> list[Outcome]:
-    outcomes = []
-    with _indexed(options) as put, progress(specs, options.workers) as shown:
-        if options.workers == 1 and options.cell_minutes is None:
+    outcomes, costs, crew = [], Costs(), _crew(options, bench)
+    with _indexed(options) as put, progress(specs, crew.workers if crew else 1, costs) as shown:
+        if crew is None:
             steps = run(specs, lambda spec: run_cell(spec, workbench), warn=_warn, starting=shown.starting)
         else:
-            threads = max(1, (os.cpu_count() or 1) // options.workers)
-            pool = partial(processes, threads=threads, minutes=options.cell_minutes)
-            steps = run_on(
-                specs, pool, workers=options.workers, bench=bench, warn=_warn, starting=shown.starting
-            )
+            steps = run_on(specs, crew, warn=_warn, starting=shown.starting, costs=costs)
         for outcome in steps:
             shown.finished(outcome)
             put(outcome)
             outcomes.append(outcome)
     return outcomes
+
+
+def _absolute(options: RunOptions) -> RunOptions:
+    """With folders that mean the same on every node."""
+    folders = {name: getattr(options, name) for name in ("path", "out", "figures", "data_dir")}
+    return replace(options, **{name: folder and folder.resolve() for name, folder in folders.items()})
+
+
+def _crew(options: RunOptions, bench: Bench) -> Crew | None:
+    """The workers that the options ask for; None for this process alone."""
+    if options.engine is not None:
+        profile, minutes = options.engine, options.cell_minutes
+        return Crew(lambda workers: ClusterPool(profile, minutes=minutes), profile.workers, bench)
+    if options.workers == 1 and options.cell_minutes is None:
+        return None
+    threads = max(1, (os.cpu_count() or 1) // options.workers)
+    return Crew(partial(processes, threads=threads, minutes=options.cell_minutes), options.workers, bench)
 
 
 @contextmanager
