@@ -15,7 +15,7 @@ import pytest
 from art_spiking_leaderboard.ranking import Entrant, Load, rank
 from art_spiking_leaderboard.site import Board, Content, render_site
 from art_spiking_leaderboard.site.loads import MOST_JOINED, front_of, load_plot
-from art_spiking_leaderboard.site.plots import HEIGHT, WIDTH
+from art_spiking_leaderboard.site.plots import HEIGHT, MOST_CURVES, WIDTH
 from art_spiking_leaderboard.site.views import RowView, row_view
 from art_spiking_leaderboard.site.words import amount
 from hypothesis import given
@@ -138,6 +138,22 @@ def test_of_many_models_the_front_alone_is_drawn_in_full():
     assert [mark.row.name for mark in plot.marks if mark.joined] == ["m00"] == list(front_of(many))
     assert len(plot.marks) == 40 and plot.marks[-1].joined
     assert all(mark.joined for mark in load_plot(many[:MOST_JOINED]).marks)
+    assert not plot.keyed and load_plot(many[:MOST_CURVES]).keyed
+
+
+@pytest.mark.browser
+def test_many_models_are_drawn_by_the_front(browser, tmp_path):
+    entrants = [entrant(f"m{k:02d}", 90 - k, (50, 40), (10_000 * (k + 1), 20_000 * (k + 1))) for k in range(14)]
+    manifests = {each.name: make_manifest(each.name) for each in entrants}
+    digests = {name: f"sha256:{hash_of(name)}" for name in manifests}
+    render_site(Content([Board(SUITE, "d", rank(entrants, SUITE))], manifests, digests), tmp_path)
+    visit = Visit(browser)
+    visit.page.goto(f"file://{tmp_path}/index.html")
+    figure = visit.page.locator("figure.plot", has_text="Accuracy, robustness and synaptic operations")
+    assert figure.locator("circle.best").count() == figure.locator("text.name").count() == 1
+    assert figure.locator("text.name").text_content() == "Model m00"
+    assert figure.locator("circle.beaten").count() == 13
+    visit.leave(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -194,8 +210,14 @@ class TestInTheBrowser:
         assert marks.count() == 3
         words = "Model small: clean 90.0 at 200\u202fk operations, worst case 40.0 at 211\u202fk"
         assert visit.page.get_by_role("link", name=words).locator("title").text_content() == words
-        assert figure.locator("circle.best").count() == 2
-        assert figure.locator("circle.beaten").count() == 1
+        key = figure.locator("ul.legend li").all_inner_texts()
+        assert [" ".join(text.split()) for text in key] == [
+            "Model large front",
+            "Model small front",
+            "Model beaten",
+            "front no other beats it in all three",
+        ]
+        assert figure.locator("svg a.s1 .hollow").count() == figure.locator("svg a.s1 .mark").count() == 1
         figure.get_by_role("link", name="The numbers as a table").click()
         assert visit.page.url == f"file://{site}/{BOARD}#load"
         front = visit.page.locator("#load-table tr", has_text="front").locator(".model > a").all_inner_texts()

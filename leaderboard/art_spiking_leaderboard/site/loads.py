@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from art_spiking_leaderboard.ranking import Row
-from art_spiking_leaderboard.site.plots import HEIGHT, WIDTH, short
+from art_spiking_leaderboard.site.plots import HEIGHT, MOST_CURVES, WIDTH, short
 from art_spiking_leaderboard.site.views import RowView
 from art_spiking_leaderboard.site.words import amount
 
@@ -60,11 +60,15 @@ class LoadMark:
 
 @dataclass(frozen=True)
 class LoadPlot:
-    """The ranked models whose operations were counted; `left_out` says how many there are beside them."""
+    """The ranked models whose operations were counted; `left_out` says how many there are beside them.
+
+    `keyed` says that each has a colour and a shape, those of the curves, in the place of a name.
+    """
 
     marks: tuple[LoadMark, ...]
     ticks: tuple[tuple[float, str], ...]
     left_out: int
+    keyed: bool
 
 
 def load_plot(rows: Sequence[RowView]) -> LoadPlot | None:
@@ -82,8 +86,10 @@ def load_plot(rows: Sequence[RowView]) -> LoadPlot | None:
     values = [load.operations for view in known for load in (view.row.load, view.row.worst_load) if load]
     ends, ticks = _axis(values)
     marks = [_mark(view, ends, view.row.name in front, view.row.name in joined) for view in known]
+    if len(marks) <= MOST_CURVES:
+        return LoadPlot(tuple(marks), ticks, len(rows) - len(known), keyed=True)
     marks.sort(key=lambda mark: (mark.joined, mark.front))  # what matters is drawn last
-    return LoadPlot(tuple(_named(marks)), ticks, len(rows) - len(known))
+    return LoadPlot(tuple(_named(marks)), ticks, len(rows) - len(known), keyed=False)
 
 
 def front_of(rows: Sequence[RowView]) -> set[str]:
