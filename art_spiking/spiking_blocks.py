@@ -21,6 +21,8 @@ from art_spiking.surrogates import Surrogate
 # (measured with 16 channels in and out).
 _SPARSE = 0.3
 _FRAMES_LOOKED_AT = 64
+# Multiply-adds by events for one neuron and step from which their sum is kept, not formed anew.
+_DEAR = 4
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def fitting(block: Block, layers: Mapping[str, nn.Module], x: Tensor) -> Block |
             )
         ),
     )
-    if x.numel() == 0 or min(shape) < 1 or not _is_sparse(x):
+    if x.numel() == 0 or min(shape) < 1 or _density(x) > _SPARSE:
         return None
     if any(value.numel() != 1 and tuple(value.shape) != shape for value in c.tensors().values()):
         return None
@@ -135,6 +137,7 @@ def run_block(block: Block, layers: Mapping[str, nn.Module], x: Tensor) -> Tenso
         neurons.surrogate,
         pool=pool,
         silent=silent,
+        keep=_density(x) * convolution.weight[0].numel() > _DEAR,
     )
 
 
@@ -144,8 +147,8 @@ def _is_watched(layer: Layer) -> bool:
     )
 
 
-def _is_sparse(x: Tensor) -> bool:
-    """Whether a sample of the frames has few non-zeros."""
+def _density(x: Tensor) -> float:
+    """Share of non-zeros, by a sample of the frames."""
     frames = x.detach().flatten(0, 1)
     some = frames[:: -(-len(frames) // _FRAMES_LOOKED_AT)]
-    return int(torch.count_nonzero(some)) <= _SPARSE * some.numel()
+    return int(torch.count_nonzero(some)) / some.numel()

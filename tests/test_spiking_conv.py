@@ -13,6 +13,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from art_spiking.kernels import fused, reference_scan
+from art_spiking.kernels.dense import PLACES, margin_room, packed_taps, serves
+from art_spiking.kernels.dense import by_frame as by_wide_frame
 from art_spiking.kernels.events import Window, add_frame, packed, reach
 from art_spiking.kernels.frames import sum_pool2d
 from art_spiking.kernels.spiking_conv import spiking_conv2d
@@ -253,3 +255,53 @@ def test_the_gradient_by_few_channels_equals_torch(
     tolerance = 1e-5 if dtype == torch.float32 else 1e-12
     difference = (found.view(x.shape).double() - expected).abs().max()
     assert difference <= tolerance * max(1.0, float(expected.abs().max()))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    channels=st.sampled_from([16, 32]),
+    outputs=st.integers(1, 20),
+    sides=st.tuples(st.integers(1, 12), st.integers(PLACES, 21)),
+    kernel=st.tuples(st.integers(1, 5), st.integers(1, 5)),
+    padding=st.tuples(st.integers(0, 4), st.integers(0, 4)),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+    seed=st.integers(0, 2**31),
+)
+def test_the_gradient_of_small_kernels_equals_torch(channels, outputs, sides, kernel, padding, dtype, seed):
+    out = tuple(side + 2 * p - k + 1 for side, p, k in zip(sides, padding, kernel, strict=True))
+    window = Window(channels, sides, kernel, (1, 1), padding, outputs, out, False)
+    if min(out) < 1 or not serves(window):
+        return
+    generator = random_generator(seed)
+    weight = torch.randn(outputs, channels, *kernel, generator=generator, dtype=torch.float64)
+    by_y = torch.randn(2, outputs, *out, generator=generator, dtype=torch.float64)
+    x = torch.zeros(2, channels, *sides, dtype=torch.float64, requires_grad=True)
+    expected = torch.autograd.grad(functional.conv2d(x, weight, None, 1, padding), x, by_y)[0]
+    taps = packed_taps(weight.to(dtype).numpy())
+    wide = margin_room(window, taps)
+    found = torch.full((2, *sides, channels), float("nan"), dtype=dtype)
+    for row, frame in zip(by_y.to(dtype).permute(0, 2, 3, 1).flatten(1), found.flatten(1), strict=True):
+        by_wide_frame(row.contiguous().numpy(), frame.numpy(), window, taps, wide)
+    tolerance = 1e-5 if dtype == torch.float32 else 1e-12
+    difference = (found.permute(0, 3, 1, 2).double() - expected).abs().max()
+    assert difference <= tolerance * max(1.0, float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("channels", [2, 16])
+@pytest.mark.parametrize("keep", [False, True])
+def test_the_ways_to_a_gradient_agree(channels, keep, monkeypatch):
+    """Kept currents or not, the convolution's gradient at once or after all neurons': the same numbers."""
+    x = sparse_input(5, 7, channels, 8, 9)
+    kernel, c = some_kernel(16, channels), some_layer(16, (8, 9))
+    found = []
+    for whole in (False, True):
+        monkeypatch.setattr(fused, "_WHOLE_SAMPLE_BYTES", 1 << 24 if whole else 0)
+        leaf = x.clone().requires_grad_()
+        if channels == 16:
+            leaf = x.permute(0, 1, 3, 4, 2).contiguous().requires_grad_()
+        inner = leaf.permute(0, 1, 4, 2, 3) if channels == 16 else leaf
+        output = spiking_conv2d(inner, kernel, c, PLAIN, Atan(), keep=keep)
+        assert (output.grad_fn.saved_tensors[3] is not None) == keep
+        found.append((output.detach(), torch.autograd.grad(output.cos().sum(), leaf)[0]))
+    assert torch.equal(found[0][0], found[1][0])
+    assert torch.allclose(found[0][1], found[1][1], rtol=1e-5, atol=1e-6)

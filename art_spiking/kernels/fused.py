@@ -22,7 +22,11 @@ from art_spiking.surrogates import Surrogate
 Array = NDArray[Any]
 
 # Elements that one thread should have to do at least: below, waking another costs more than it saves.
-_WORTH_A_THREAD = 1 << 17
+_WORTH_A_THREAD = 1 << 16
+# Elements of a scan that take as long as one of a layer that follows a convolution.
+_CONVOLUTION = 8
+# Potentials of a whole sample that a tile may hold where that saves storing what flows to them.
+_WHOLE_SAMPLE_BYTES = 1 << 24
 # Tiles that a thread should have, so that all are done at about the same time.
 _TILES_A_THREAD = 4
 
@@ -39,6 +43,12 @@ class Plan(NamedTuple):
     weights: Array
     window: Window = _NO_WINDOW
     pool: tuple[int, int] = (1, 1)
+
+    @property
+    def features(self) -> int:
+        """Neurons of a layer that follows a convolution; 0 for another."""
+        window = self.window
+        return 0 if window is _NO_WINDOW else window.out_channels * window.out_sides[0] * window.out_sides[1]
 
 
 def fused_scan(
@@ -106,8 +116,8 @@ def make_plan(
         surrogate.kernel_code or 0,
         alike,
     )
-    no_bias, no_weights = np.zeros(1, kind), np.zeros(0, kind)
-    return Plan((*parameters, no_bias), numbers, tuple(int(flag) for flag in flags), weights=no_weights)
+    no_bias = np.zeros(1, kind)
+    return Plan((*parameters, no_bias), numbers, tuple(int(flag) for flag in flags), np.zeros(0, kind))
 
 
 class _FusedScan(torch.autograd.Function):
@@ -120,7 +130,8 @@ class _FusedScan(torch.autograd.Function):
         potential = torch.empty_like(rows) if membrane else rows.new_empty((0, 0, 0))
         # A neuron that never fires puts out its potential.
         spikes, potentials = (output, potential) if fires else (rows.new_empty((0, 0, 0)), output)
-        run_loop(loops.forward, rows, plan, (spikes.numpy(), potentials.numpy()))
+        nothing = np.zeros((0, 0, 0), rows.numpy().dtype)
+        run_loop(loops.forward, rows, plan, (spikes.numpy(), potentials.numpy(), nothing))
         ctx.save_for_backward(rows)
         ctx.plan, ctx.fires, ctx.membrane = plan, fires, membrane
         ctx.set_materialize_grads(False)
@@ -142,8 +153,14 @@ class _FusedScan(torch.autograd.Function):
             return nothing if gradient is None else gradient.detach().contiguous().numpy()
 
         result = torch.empty_like(rows)
-        run_loop(loops.backward, rows, ctx.plan, (array(by_spikes), array(by_potential), result.numpy()))
+        arrays = (array(by_spikes), array(by_potential), result.numpy(), nothing)
+        run_loop(loops.backward, rows, ctx.plan, arrays, (no_weights(rows),))
         return result, None, None, None
+
+
+def no_weights(x: Tensor) -> Array:
+    """What a loop is given in place of weights that it has no use for."""
+    return np.zeros(0, x.numpy().dtype)
 
 
 def thread_count(elements: int) -> int:
@@ -151,24 +168,44 @@ def thread_count(elements: int) -> int:
     return torch.get_num_threads() if elements >= 2 * _WORTH_A_THREAD else 1
 
 
-def run_loop(loop: Callable[..., None], rows: Tensor, plan: Plan, arrays: tuple[Array, ...]) -> None:
-    """Calls a compiled loop on shares of the tiles (sample x block of features), one share per thread."""
+def takes_samples_whole(plan: Plan, samples: int, steps: int, item_bytes: int) -> bool:
+    """Whether tiles may be whole samples: enough for all threads, and potentials of a bearable size."""
+    return (
+        samples >= 2 * torch.get_num_threads() and steps * plan.features * item_bytes <= _WHOLE_SAMPLE_BYTES
+    )
+
+
+def _tile_features(plan: Plan, samples: int, steps: int, features: int, item_bytes: int) -> int:
+    """How many features a tile takes: all, or fewer, so that threads have tiles and tiles fit a cache."""
+    if not plan.features:
+        return loops.tile_width(steps, features, item_bytes)
+    line = plan.window.out_channels * plan.window.out_sides[1] * plan.pool[0]
+    width = loops.tile_width(steps, features, item_bytes, line)
+    while samples * -(-features // width) < _TILES_A_THREAD * torch.get_num_threads() and width > line:
+        width = -(-width // line // 2) * line
+    return width
+
+
+def run_loop(
+    loop: Callable[..., None],
+    rows: Tensor,
+    plan: Plan,
+    arrays: tuple[Array, ...],
+    more_weights: tuple[Array, ...] = (),
+    *,
+    whole: bool = False,
+) -> None:
+    """Calls a compiled loop on shares of the tiles (sample x block of features), one share per thread.
+
+    A tile is a whole sample where that is asked for.
+    """
     samples, steps, features = rows.shape
-    width = 0
-    threads = torch.get_num_threads()
-    if plan.weights.size:
-        window = plan.window
-        features = window.out_channels * window.out_sides[0] * window.out_sides[1]
-        line = window.out_channels * window.out_sides[1] * plan.pool[0]
-        width = loops.tile_width(steps, features, rows.element_size(), line)
-        while samples * -(-features // width) < _TILES_A_THREAD * threads and width > line:
-            width = -(-width // line // 2) * line
-    else:
-        width = loops.tile_width(steps, features, rows.element_size())
+    features = plan.features or features
     if samples * steps * features == 0:
         return
+    width = features if whole else _tile_features(plan, samples, steps, features, rows.element_size())
     tiles = samples * -(-features // width)
-    threads = thread_count(samples * steps * features)
+    threads = thread_count(samples * steps * features * (_CONVOLUTION if plan.weights.size else 1))
     source = rows.detach().numpy()
     lanes = plan.window.lanes
 
@@ -182,6 +219,7 @@ def run_loop(loop: Callable[..., None], rows: Tensor, plan: Plan, arrays: tuple[
             plan.flags,
             plan.window,
             plan.weights,
+            *more_weights,
             lanes,
             plan.pool,
             span,

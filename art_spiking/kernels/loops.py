@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from art_spiking.compiling import compiled
+from art_spiking.kernels import dense, strided
 from art_spiking.kernels.events import Window, add_frame, reach
 from art_spiking.kernels.pooling import spread_pooled, write_pooled
 from art_spiking.kernels.rows import BLANK_LATER, advance, retreat, row_loop, start
@@ -86,6 +87,7 @@ def forward(
     x: Array,
     spikes: Array,
     potentials: Array,
+    currents: Array,
     parameters: tuple[Array, ...],
     numbers: Array,
     flags: tuple[int, ...],
@@ -95,12 +97,13 @@ def forward(
     pool: tuple[int, int],
     span: tuple[int, ...],
 ) -> None:
-    """Writes spikes and potentials (N, T, F), each unless it is empty, of the tiles of a span.
+    """Writes spikes, potentials and currents (N, T, F), each unless it is empty, of the tiles of a span.
 
     Args:
         x: The neurons' current (N, T, F), or the input of a convolution (N, T, E); contiguous.
         spikes: Output, or an array of size 0.
         potentials: Output, or an array of size 0.
+        currents: What a convolution gives the neurons, to be kept, or an array of size 0.
         parameters: Nine arrays of F elements or one: decay, gain, offset, v_reset, synapse decay and gain,
             threshold, least potential that fires, bias of the convolution.
         numbers: Lower clamp, and the surrogate's two constants.
@@ -128,7 +131,7 @@ def forward(
         sample, first, n = start(tile, features, width, parameters, reset, rows, state)
         for t in range(steps):
             if convolves:
-                x_row = spare[3]
+                x_row = currents[sample, t, first : first + n] if currents.size else spare[3]
                 frame = x[sample, t]
                 _drive(frame, first, n, window, weights, lanes, table, values, places, sums, rows[8], x_row)
             else:
@@ -146,16 +149,22 @@ def backward(
     by_spikes: Array,
     by_potentials: Array,
     by_x: Array,
+    by_frames: Array,
     parameters: tuple[Array, ...],
     numbers: Array,
     flags: tuple[int, ...],
     window: Window,
     weights: Array,
+    taps: Array,
     lanes: int,
     pool: tuple[int, int],
     span: tuple[int, ...],
 ) -> None:
     """Writes the gradient by the current (N, T, F), for the tiles of a span; arguments as those of `forward`.
+
+    With `taps`, the gradient by the input of the convolution is written instead, to `by_frames` (N, T, E): a
+    tile must then be a whole sample, and `by_x` is of size 0. They are from `strided.packed_phases` where a
+    frame of the input is planar, or else from `dense.packed_taps`.
 
     With a[t] = dL/du[t] before clamp and delayed reset, h the surrogate, and everything at step t:
 
@@ -168,12 +177,16 @@ def backward(
     """
     _, several, _, reset, _, _, _ = flags
     begin, stop, width = span
-    steps, features = x.shape[1], by_x.shape[2]
+    steps = x.shape[1]
     convolves, pools = weights.size > 0, pool[0] * pool[1] > 1
+    features = window.out_channels * window.out_sides[0] * window.out_sides[1] if taps.size else by_x.shape[2]
     rows = np.empty((11, width), x.dtype)
     state = np.empty((3, width), x.dtype)
-    spare = np.empty((7, width), x.dtype)
-    silent, drive = spare[5], spare[6]
+    spare = np.empty((8, width), x.dtype)
+    silent, drive, by_row = spare[5], spare[6], spare[7]
+    phases, wide = (taps, taps[:0]) if window.planar else (taps[:0], taps)
+    planes, phase_sums, line = strided.room(window, phases)
+    padded = dense.margin_room(window, wide)
     keeps_counts = several or reset == BLANK_LATER
     u = np.empty((steps, width), x.dtype)
     counts = np.empty((steps if keeps_counts else 1, width), x.dtype)
@@ -197,7 +210,7 @@ def backward(
             candidate = candidates[t if reset == BLANK_LATER else 0]
             advance(x_row, state, rows, n, numbers[0], flags, u[t], count, candidate)
         for t in range(steps - 1, -1, -1):
-            by_x_row = by_x[sample, t, first : first + n]
+            by_x_row = by_row if taps.size else by_x[sample, t, first : first + n]
             if pools:
                 by_spikes_row = drive
                 spread_pooled(by_spikes[sample, t], first, n, window, pool, by_spikes_row)
@@ -205,3 +218,7 @@ def backward(
                 by_spikes_row = by_spikes[sample, t, first : first + n] if by_spikes.size else silent
             by_u = by_potentials[sample, t, first : first + n] if by_potentials.size else nothing
             retreat(t, u, counts, candidates, by_spikes_row, by_u, rows, spare, numbers, flags, by_x_row, n)
+            if phases.size:
+                strided.by_frame(by_row, by_frames[sample, t], window, phases, planes, phase_sums, line)
+            elif wide.size:
+                dense.by_frame(by_row, by_frames[sample, t], window, wide, padded)

@@ -3,17 +3,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from art_spiking.kernels import loops
+from art_spiking.kernels import dense, loops
 from art_spiking.kernels.events import Window, packed
 from art_spiking.kernels.frames import input_gradient
-from art_spiking.kernels.fused import Plan, make_plan, run_loop, thread_count
+from art_spiking.kernels.fused import Plan, make_plan, no_weights, run_loop, takes_samples_whole, thread_count
 from art_spiking.kernels.strided import by_frames, has_few_channels, packed_phases
 from art_spiking.kernels.threads import run_shares
 from art_spiking.neurons import Coefficients, NeuronSemantics
@@ -22,6 +22,16 @@ from art_spiking.surrogates import Surrogate
 Pair = tuple[int, int]
 
 _CHANNELS_LAST = (3, 4, 2)
+
+
+class Sizes(NamedTuple):
+    """What a layer is beside its weights and neurons; see `spiking_conv2d`."""
+
+    stride: Pair
+    padding: Pair
+    pool: Pair
+    silent: bool
+    keep: bool
 
 
 def spiking_conv2d(
@@ -33,6 +43,7 @@ def spiking_conv2d(
     *,
     pool: Pair = (1, 1),
     silent: bool = False,
+    keep: bool = False,
 ) -> Tensor:
     """`scan` of a convolution of x over all frames, its spikes summed over windows; see `kernels.scan`.
 
@@ -44,13 +55,15 @@ def spiking_conv2d(
         surrogate: A derivative of the spike that the fused kernels have.
         pool: Sides of windows that tile H' x W'.
         silent: Whether a window without spikes has a gradient of zero, see `frames.sum_pool2d`.
+        keep: Whether to keep what the convolution gives, rather than compute it again in the backward pass.
 
     Returns:
         Spikes, or their sums, (N, T, O, H'', W''), channels-last.
     """
     weight, bias, stride, padding = kernel
+    sizes = Sizes(stride, padding, pool, silent, keep)
     result: Tensor = _SpikingConv2d.apply(  # type: ignore[no-untyped-call]
-        x, weight, bias, (stride, padding, pool, silent), (c, semantics, surrogate)
+        x, weight, bias, sizes, (c, semantics, surrogate)
     )
     return result
 
@@ -72,52 +85,82 @@ class _SpikingConv2d(torch.autograd.Function):
         x: Tensor,
         weight: Tensor,
         bias: Tensor | None,
-        sizes: tuple[Pair, Pair, Pair, bool],
+        sizes: Sizes,
         neurons: tuple[Coefficients, NeuronSemantics, Surrogate],
     ) -> Tensor:
-        stride, padding, pool, silent = sizes
         plan = _plan(x, weight, bias, sizes, neurons)
         rows = _rows(x, planar=plan.window.planar)
         channels, (height, width) = weight.shape[0], plan.window.out_sides
-        shape = (*x.shape[:2], height // pool[0], width // pool[1], channels)
+        shape = (*x.shape[:2], height // sizes.pool[0], width // sizes.pool[1], channels)
         output = torch.empty(shape, dtype=x.dtype)
+        keeps = sizes.keep and ctx.needs_input_grad[0]
+        currents = x.new_empty((*x.shape[:2], plan.features) if keeps else (0, 0, 0))
         nothing = np.zeros((0, 0, 0), output.numpy().dtype)
-        run_loop(loops.forward, rows, plan, (output.flatten(2).numpy(), nothing))
+        run_loop(loops.forward, rows, plan, (output.flatten(2).numpy(), nothing, currents.numpy()))
         output = output.permute(0, 1, 4, 2, 3)
-        ctx.save_for_backward(x, weight, output if silent else None)
-        ctx.plan, ctx.stride, ctx.padding = plan, stride, padding
+        ctx.save_for_backward(x, weight, output if sizes.silent else None, currents if keeps else None)
+        ctx.plan, ctx.sizes = plan, sizes
         return output
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, output = ctx.saved_tensors
+        x, weight, output, currents = ctx.saved_tensors
         (by_output,) = gradients
+        sizes: Sizes = ctx.sizes
         if output is not None:
             by_output = by_output.masked_fill(output == 0, 0)
         plan: Plan = ctx.plan
         rows = _rows(x, planar=plan.window.planar)
+        if currents is not None:
+            rows, plan = currents, plan._replace(weights=no_weights(x))
+        needs_x, needs_weight, needs_bias = ctx.needs_input_grad[:3]
+        by_rows = _rows(by_output, planar=False)
+        if needs_x and not (needs_weight or needs_bias):
+            at_once = _at_once(rows, by_rows, weight, x, plan)
+            if at_once is not None:
+                return at_once, None, None, None, None
         by_current = torch.empty((*x.shape[:2], *plan.window.out_sides, weight.shape[0]), dtype=x.dtype)
         nothing = np.zeros((0, 0, 0), by_current.numpy().dtype)
-        arrays = (_rows(by_output, planar=False).numpy(), nothing, by_current.flatten(2).numpy())
-        run_loop(loops.backward, rows, plan, arrays)
+        arrays = (by_rows.numpy(), nothing, by_current.flatten(2).numpy(), nothing)
+        run_loop(loops.backward, rows, plan, arrays, (no_weights(x),))
         by_current = by_current.flatten(0, 1).permute(0, 3, 1, 2)
         frames = x.flatten(0, 1)
         by_x = by_weight = by_bias = None
-        if ctx.needs_input_grad[0]:
+        if needs_x:
             if has_few_channels(plan.window):
                 by_x = _few_channels_gradient(by_current, weight, plan.window)
             else:
-                by_x = input_gradient(by_current, weight, frames.shape, ctx.stride, ctx.padding)
+                by_x = input_gradient(by_current, weight, frames.shape, sizes.stride, sizes.padding)
             by_x = by_x.reshape(x.shape)
-        if ctx.needs_input_grad[1]:
+        if needs_weight:
             _, by_weight, _ = torch.ops.aten.convolution_backward(
-                by_current, frames, weight, None, ctx.stride, ctx.padding, (1, 1), False, (0, 0), 1,
+                by_current, frames, weight, None, sizes.stride, sizes.padding, (1, 1), False, (0, 0), 1,
                 (False, True, False),
             )  # fmt: skip
-        if ctx.needs_input_grad[2]:
+        if needs_bias:
             by_bias = by_current.sum((0, 2, 3))
         return by_x, by_weight, by_bias, None, None
+
+
+def _at_once(rows: Tensor, by_rows: Tensor, weight: Tensor, x: Tensor, plan: Plan) -> Tensor | None:
+    """dL/dx (N, T, C, H, W) without storing what flows to the currents; None if that cannot be had.
+
+    Tiles must be whole samples, and the convolution one that compiled loops serve.
+    """
+    few = has_few_channels(plan.window)
+    if not (few or dense.serves(plan.window)) or not takes_samples_whole(
+        plan, len(x), x.shape[1], x.element_size()
+    ):
+        return None
+    held = weight.detach().numpy()
+    taps = packed_phases(held, plan.window.stride) if few else dense.packed_taps(held)
+    channels, sides = plan.window.channels, plan.window.sides
+    by_x = x.new_empty((*x.shape[:2], channels, *sides) if few else (*x.shape[:2], *sides, channels))
+    nothing = np.zeros((0, 0, 0), by_x.numpy().dtype)
+    arrays = (by_rows.numpy(), nothing, nothing, by_x.flatten(2).numpy())
+    run_loop(loops.backward, rows, plan, arrays, (taps,), whole=True)
+    return by_x if few else by_x.permute(0, 1, 4, 2, 3)
 
 
 def _few_channels_gradient(by_current: Tensor, weight: Tensor, window: Window) -> Tensor:
@@ -139,10 +182,10 @@ def _plan(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
-    sizes: tuple[Pair, Pair, Pair, bool],
+    sizes: Sizes,
     neurons: tuple[Coefficients, NeuronSemantics, Surrogate],
 ) -> Plan:
-    stride, padding, pool, _ = sizes
+    stride, padding, pool = sizes.stride, sizes.padding, sizes.pool
     outputs, channels, *kernel = weight.shape
     sides = x.shape[3:]
     height, width = (

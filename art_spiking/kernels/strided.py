@@ -53,10 +53,6 @@ def packed_phases(weight: Array, stride: tuple[int, int]) -> Array:
 def by_frames(by_y: Array, by_x: Array, window: Window, weights: Array, span: tuple[int, int]) -> None:
     """Writes the gradients by the frames of a span.
 
-    Each frame of by_y is laid out as one plane for each output channel, with zeros between its rows and
-    before its first, so that a shift by (m, m') is one of places. A phase is then a sum of shifted planes
-    times weights, of which two channels and four vectors of places are held in registers at a time.
-
     Args:
         by_y: Gradients (M, H' * W' * O) by the output, channels last.
         by_x: Gradients (M, C * H * W), which are written.
@@ -64,33 +60,62 @@ def by_frames(by_y: Array, by_x: Array, window: Window, weights: Array, span: tu
         weights: From `packed_phases`.
         span: First frame, and frame after the last.
     """
-    (height, width), (kernel_h, kernel_w) = window.out_sides, window.kernel
+    planes, sums, line = room(window, weights)
+    for frame in range(span[0], span[1]):
+        by_frame(by_y[frame], by_x[frame], window, weights, planes, sums, line)
+
+
+@row_loop
+def _lengths(window: Window) -> tuple[int, int, int]:
+    """From one row of a plane to the next, places before the first row, and places of a plane from there."""
+    (height, width), (s_h, s_w) = window.out_sides, window.stride
+    m_h, m_w = (window.kernel[0] + s_h - 1) // s_h, (window.kernel[1] + s_w - 1) // s_w
+    pitch = width + m_w - 1
+    places = ((height + m_h - 1) * pitch + LANES - 1) // LANES * LANES
+    return pitch, (m_h - 1) * pitch + m_w - 1, places
+
+
+@row_loop
+def room(window: Window, weights: Array) -> tuple[Array, Array, Array]:
+    """What `by_frame` works in: planes, whose margins stay zero, sums, and a line; small without weights."""
+    if weights.size == 0:
+        nothing = np.zeros(0, weights.dtype)
+        return nothing, nothing, nothing
+    pitch, before, places = _lengths(window)
+    s_w = window.stride[1]
+    planes = np.zeros(window.out_channels * (before + places), weights.dtype)
+    sums = np.zeros(s_w * 2 * places + LANES, weights.dtype)
+    length = max(s_w * (pitch + LANES), window.sides[1] + window.padding[1]) + LANES
+    return planes, sums, np.zeros(length, weights.dtype)
+
+
+@row_loop
+def by_frame(
+    by_y: Array, by_x: Array, window: Window, weights: Array, planes: Array, sums: Array, line: Array
+) -> None:
+    """Writes the gradient by one frame; arguments as those of `by_frames`, and from `room`.
+
+    The frame of by_y is laid out as one plane for each output channel, with zeros between its rows and
+    before its first, so that a shift by (m, m') is one of places. A phase is then a sum of shifted planes
+    times weights, of which two channels and four vectors of places are held in registers at a time.
+    """
+    kernel_h, kernel_w = window.kernel
     (s_h, s_w), outputs = window.stride, window.out_channels
     m_h, m_w = (kernel_h + s_h - 1) // s_h, (kernel_w + s_w - 1) // s_w
-    pitch = width + m_w - 1
-    before = (m_h - 1) * pitch + m_w - 1
-    places = ((height + m_h - 1) * pitch + LANES - 1) // LANES * LANES
+    pitch, before, places = _lengths(window)
     length = before + places
-    planes = np.zeros(outputs * length, by_y.dtype)
-    sums = np.zeros(s_w * 2 * places + LANES, by_y.dtype)
-    line = np.zeros(max(s_w * (pitch + LANES), window.sides[1] + window.padding[1]) + LANES, by_y.dtype)
     pairs = (window.channels + 1) // 2
-    for frame in range(span[0], span[1]):
-        _lay_out(by_y[frame], window, planes, before, pitch, length)
-        for r_h in range(s_h):
-            for pair in range(pairs):
-                for r_w in range(s_w):
-                    # Taps beyond the kernel are zero, and left out.
-                    taps = ((kernel_h - r_h + s_h - 1) // s_h, (kernel_w - r_w + s_w - 1) // s_w)
-                    at = ((r_h * s_w + r_w) * pairs + pair) * m_h * m_w * outputs * 2
-                    out = r_w * 2 * places
-                    _correlate(
-                        planes, before, pitch, length, outputs, weights, at, taps, m_w, sums, out, places
-                    )
-                for c in range(2 * pair, min(2 * pair + 2, window.channels)):
-                    _interleave(
-                        sums, (c - 2 * pair) * places, places, pitch, window, c, r_h, line, by_x[frame]
-                    )
+    _lay_out(by_y, window, planes, before, pitch, length)
+    for r_h in range(s_h):
+        for pair in range(pairs):
+            for r_w in range(s_w):
+                # Taps beyond the kernel are zero, and left out.
+                taps = ((kernel_h - r_h + s_h - 1) // s_h, (kernel_w - r_w + s_w - 1) // s_w)
+                at = ((r_h * s_w + r_w) * pairs + pair) * m_h * m_w * outputs * 2
+                out = r_w * 2 * places
+                _correlate(planes, before, pitch, length, outputs, weights, at, taps, m_w, sums, out, places)
+            for c in range(2 * pair, min(2 * pair + 2, window.channels)):
+                _interleave(sums, (c - 2 * pair) * places, places, pitch, window, c, r_h, line, by_x)
 
 
 @row_loop
