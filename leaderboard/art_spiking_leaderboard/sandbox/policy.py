@@ -24,6 +24,10 @@ _FORBIDDEN = (
     *("keyctl", "add_key", "request_key", "mount", "umount2", "pivot_root", "chroot", "unshare", "setns"),
     *("fsopen", "fsmount", "move_mount", "open_tree", "kexec_load", "init_module", "finit_module"),
     *("socket", "socketpair", "fork", "vfork", "quotactl", "swapon", "reboot", "personality"),
+    # The devices in /dev are the host's own: where root runs the sandbox, its code would own them.
+    *("chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "fchown", "lchown", "fchownat", "utime", "utimes"),
+    *("futimesat", "utimensat", "setxattr", "lsetxattr", "fsetxattr", "removexattr", "lremovexattr"),
+    "fremovexattr",
 )
 
 
