@@ -198,6 +198,14 @@ class Provenance(_Frozen):
     command: tuple[str, ...] = ()
 
 
+_CIRCUMSTANCES: dict[str, Any] = {
+    "provenance": True,
+    "wall_seconds": True,
+    "ensemble": {"members": {"__all__": {"seconds"}}},
+    "trust": {"checks": {"__all__": {"seconds"}}},
+}
+
+
 class Record(_Frozen):
     """One case for one model.
 
@@ -267,6 +275,10 @@ class Record(_Frozen):
     def key(self) -> str:
         """SHA-256 of what decides the result: model, suite, case and data; not when or where it ran."""
         return cell_key(self.model, self.suite, self.case, (self.craft, self.test))
+
+    def result(self) -> dict[str, Any]:
+        """What was found, as plain data; not when, where or how fast, which another run may do otherwise."""
+        return self.model_dump(mode="json", exclude=_CIRCUMSTANCES)
 
     def to_json(self) -> str:
         """The record as JSON text, one line; NaN cannot occur."""

@@ -164,9 +164,8 @@ def forked(workers: int) -> Executor:
 
 def scores(records: Path) -> dict[str, Any]:
     """What every cell came to; not when, where, or how fast."""
-    unlike = {"provenance", "wall_seconds"}
     cells = (cell for model in ("one", "two") for cell in CellStore(records).cells(model, "small"))
-    return {cell.identity.key: cell.record.model_dump(exclude=unlike) for cell in cells}
+    return {cell.identity.key: cell.record.result() for cell in cells}
 
 
 def many_cells(count: int) -> Suite:

@@ -13,15 +13,19 @@ from pydantic import ValidationError
 from art_spiking.errors import CannotWrite, InvalidInput
 from art_spiking.records import (
     Activity,
+    CheckResult,
     Costs,
     DataIdentity,
+    EnsembleResult,
     Failure,
     Flag,
     Footprint,
+    MemberResult,
     ModelIdentity,
     Provenance,
     Record,
     SuiteIdentity,
+    TrustResult,
     read_record,
     write_record,
 )
@@ -233,3 +237,26 @@ def test_a_file_that_is_no_record_is_named(tmp_path, content):
 def test_an_absent_record_is_named(tmp_path):
     with pytest.raises(InvalidInput, match=r"cannot read the record .*absent\.json.*No such file"):
         read_record(Path(tmp_path / "absent.json"))
+
+
+def test_the_result_leaves_out_when_where_and_how_fast():
+    member = {"name": "m", "tried": 1, "fooled": 1, "alone": None, "forwards": 1, "backwards": 1}
+    check = {
+        "check": "c",
+        "text": "t",
+        "code": None,
+        "value": None,
+        "samples": 1,
+        "forwards": 1,
+        "backwards": 1,
+    }
+
+    def took(seconds: float) -> Record:
+        ensemble = EnsembleResult(version=1, members=(MemberResult(**member, seconds=seconds),))
+        trust = TrustResult(checks=(CheckResult(**check, seconds=seconds),))
+        more = {"ensemble": ensemble, "trust": trust, "wall_seconds": seconds}
+        return record().model_copy(update=more)
+
+    assert took(1.0).result() == took(2.0).result()
+    assert took(1.0).result()["ensemble"]["members"] == [member]
+    assert record().result().keys() == record().model_dump().keys() - {"provenance", "wall_seconds"}

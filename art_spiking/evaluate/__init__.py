@@ -1,7 +1,14 @@
 # SPDX-License-Identifier: MIT
 """Evaluates a model under a suite: one record per case, checked by the host and not by the attacks."""
 
-from art_spiking.evaluate.runs import OnAdversarial, evaluate, evaluate_case, failed_case
+from art_spiking.evaluate.runs import (
+    OnAdversarial,
+    evaluate,
+    evaluate_case,
+    evaluate_shard,
+    failed_case,
+    merge_shards,
+)
 from art_spiking.evaluate.settings import (
     Providers,
     Setting,
@@ -12,6 +19,7 @@ from art_spiking.evaluate.settings import (
     package_versions,
     prepare,
 )
+from art_spiking.evaluate.shards import shards_of
 from art_spiking.evaluate.threats import build_threat, kinds_in
 
 __all__ = [
@@ -23,10 +31,13 @@ __all__ = [
     "checkout_commit",
     "evaluate",
     "evaluate_case",
+    "evaluate_shard",
     "failed_case",
     "identify_data",
     "identify_model",
     "kinds_in",
+    "merge_shards",
     "package_versions",
     "prepare",
+    "shards_of",
 ]

@@ -4,39 +4,36 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import datetime
 import time
-import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from art_spiking.attacks import AutoSpike
-from art_spiking.attacks.ensemble.members import VERSION
 from art_spiking.checks import adversarial_flags, control_flag
 from art_spiking.estimators.own_surrogate import OwnSurrogateWarning, own_surrogate_text
 from art_spiking.evaluate.activity import activity_of
+from art_spiking.evaluate.case_records import (
+    case_record,
+    costs_of,
+    ensemble_result,
+    failed_record,
+    trust_result,
+)
 from art_spiking.evaluate.parameters import check_parameters
 from art_spiking.evaluate.settings import SCORING_BATCH, Providers, Setting, Splits, predict, prepare
-from art_spiking.evaluate.threats import build_threat, kinds_in
+from art_spiking.evaluate.shards import flags_of, part_of, put_together, shards_of
+from art_spiking.evaluate.threats import build_threat
 from art_spiking.records import (
-    CheckResult,
     Costs,
     EnsembleResult,
-    Failure,
     Flag,
-    MemberResult,
-    Omission,
-    Provenance,
     Record,
-    TrustResult,
 )
 from art_spiking.suites import Case, Suite
 from art_spiking.surroundings import own_surroundings
@@ -44,13 +41,11 @@ from art_spiking.trust import Battery, examine
 
 if TYPE_CHECKING:
     from art_spiking.estimators import SpikingClassifier
-    from art_spiking.threats import Cost, ThreatModel
+    from art_spiking.threats import ThreatModel
 
 SpikeArray = npt.NDArray[np.float32]
 OnAdversarial = Callable[[Record, SpikeArray, SpikeArray], object]
 """Called with each finished record, the clean samples and the adversarial ones, for figures and files."""
-
-_TRACEBACK_FRAMES = 12
 
 _ATTACK_SHARE = 0.75
 """Of the minutes of a case, what its attack may take; the trust battery has the rest."""
@@ -125,14 +120,72 @@ def evaluate_case(setting: Setting, case: Case, *, on_adversarial: OnAdversarial
     of status "error"; KeyboardInterrupt passes through. Errors of `on_adversarial` are the caller's and pass
     through too.
     """
-    started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     x = setting.splits.test.x
+    places = shards_of(case, len(x), setting.shard, setting.providers.attacks)
+    if len(places) == 1:
+        return _evaluated(setting, case, on_adversarial)
+    found: list[SpikeArray] = []
+    parts = [
+        evaluate_shard(setting, case, each, on_adversarial=lambda part, clean, x_adv: found.append(x_adv))
+        for each in places
+    ]
+    record = merge_shards(setting, case, parts)
+    if on_adversarial is not None and record.status == "ok":
+        on_adversarial(record, x, np.concatenate(found))
+    return record
+
+
+def evaluate_shard(
+    setting: Setting, case: Case, places: range, *, on_adversarial: OnAdversarial | None = None
+) -> Record:
+    """Runs one of the shards that `shards_of` names; its record is of their samples alone.
+
+    The attack has the case's seed, so that what it chooses on the craft split is the same for every shard.
+    """
+    return _evaluated(part_of(setting, places), case, on_adversarial, whole=False)
+
+
+def merge_shards(setting: Setting, case: Case, records: Sequence[Record]) -> Record:
+    """The record of a case from those of all its shards, in their order.
+
+    The trust battery, where the case asks for it, examines what survived in all of them. A shard that failed,
+    or that the host refused, makes the case so.
+    """
+    started = min(record.provenance.started for record in records)
+    flags = flags_of(records)
+    failed = next((record.failure for record in records if record.failure is not None), None)
+    if failed is not None:
+        return case_record(setting, case, started, status="error", flags=setting.flags, failure=failed)
+    if any(record.status == "invalid" for record in records):
+        return case_record(setting, case, started, status="invalid", flags=(*setting.flags, *flags))
+    outcome = put_together(records)
+    control = outcome["control"]
+    doubt = control_flag(setting.labels, outcome["adversarial"], control) if control else None
     try:
-        record, x_adv = _attack_and_score(setting, case, started)
+        threat = build_threat(case.threat, setting.providers.threats, dt_us=setting.splits.test.grid.dt_us)
+        battery = _examined(setting, case, threat, outcome["adversarial"], outcome["wall_seconds"])
     except (Exception, SystemExit) as error:
-        return _failed(setting, case, started, error)
+        return failed_record(setting, case, started, error)
+    outcome["flags"] = (
+        *setting.flags,
+        *flags,
+        *([] if doubt is None else [doubt]),
+        *(battery.flags if battery else ()),
+    )
+    outcome["trust"] = None if battery is None else trust_result(battery)
+    return case_record(setting, case, started, status="ok", **outcome)
+
+
+def _evaluated(
+    setting: Setting, case: Case, on_adversarial: OnAdversarial | None, *, whole: bool = True
+) -> Record:
+    started = _now()
+    try:
+        record, x_adv = _attack_and_score(setting, case, started, whole=whole)
+    except (Exception, SystemExit) as error:
+        return failed_record(setting, case, started, error)
     if on_adversarial is not None and x_adv is not None:
-        on_adversarial(record, x, x_adv)
+        on_adversarial(record, setting.splits.test.x, x_adv)
     return record
 
 
@@ -141,14 +194,17 @@ def failed_case(setting: Setting, case: Case, error: BaseException) -> Record:
 
     For errors that no `except` sees: a process that was killed, ran out of memory, or took too long.
     """
-    return _failed(setting, case, datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), error)
+    return failed_record(setting, case, _now(), error)
 
 
-def _failed(setting: Setting, case: Case, started: str, error: BaseException) -> Record:
-    return _record(setting, case, started, status="error", flags=setting.flags, failure=_failure(error))
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-def _attack_and_score(setting: Setting, case: Case, started: str) -> tuple[Record, SpikeArray | None]:
+def _attack_and_score(
+    setting: Setting, case: Case, started: str, *, whole: bool
+) -> tuple[Record, SpikeArray | None]:
+    """One attack on the samples of a setting; what is said of a case as a `whole` is left out of a shard."""
     data = setting.splits.test
     if case.control is not None:
         setting.providers.attacks[case.control.attack].load()  # told before the work if it is absent
@@ -161,24 +217,27 @@ def _attack_and_score(setting: Setting, case: Case, started: str) -> tuple[Recor
     broken = adversarial_flags(run.x_adv, data.x, threat, binary=data.grid.binary)
     if broken:
         flags = (*setting.flags, *run.doubts, *broken)
-        return _record(setting, case, started, status="invalid", flags=flags, **queries), None
+        return case_record(setting, case, started, status="invalid", flags=flags, **queries), None
     x_adv = _as_spikes(run.x_adv)
     adversarial = tuple(int(label) for label in predict(setting.estimator, x_adv, draws=setting.draws))
-    control, control_cost, doubts = _run_control(setting, case, threat, adversarial)
-    battery = _examined(setting, case, threat, adversarial, run.seconds)
-    record = _record(
+    control, control_cost, doubts = _run_control(setting, case, threat)
+    if whole and control:
+        doubt = control_flag(setting.labels, adversarial, control)
+        doubts = () if doubt is None else (doubt,)
+    battery = _examined(setting, case, threat, adversarial, run.seconds) if whole else None
+    record = case_record(
         setting,
         case,
         started,
         status="ok",
         adversarial=adversarial,
-        cost=_costs(threat.cost(x_adv, data.x)),
+        cost=costs_of(threat.cost(x_adv, data.x)),
         control=control,
         control_cost=control_cost,
         activity=activity_of(setting.estimator, x_adv, batch=SCORING_BATCH),
         chosen=run.chosen,
         ensemble=run.ensemble,
-        trust=None if battery is None else _trust_result(battery),
+        trust=None if battery is None else trust_result(battery),
         flags=(*setting.flags, *run.doubts, *_cut_short(run), *doubts, *(battery.flags if battery else ())),
         **queries,
     )
@@ -211,18 +270,7 @@ def _run_attack(setting: Setting, asked: _Asked, case: Case) -> _Run:
     seconds = time.perf_counter() - start
     chosen = dict(getattr(attack, "chosen", {}))
     queries = count.forwards / samples, count.backwards / samples
-    return _Run(x_adv, chosen, _ensemble_result(attack), *queries, seconds, doubts)
-
-
-def _ensemble_result(attack: Any) -> EnsembleResult | None:
-    """What the members of an ensemble did; None for another attack."""
-    if not isinstance(attack, AutoSpike):
-        return None
-    return EnsembleResult(
-        version=VERSION,
-        members=tuple(MemberResult(**dataclasses.asdict(outcome)) for outcome in attack.outcomes),
-        left_out=tuple(Omission(**dataclasses.asdict(entry)) for entry in attack.left_out),
-    )
+    return _Run(x_adv, chosen, ensemble_result(attack), *queries, seconds, doubts)
 
 
 def _cut_short(run: _Run) -> tuple[Flag, ...]:
@@ -254,15 +302,10 @@ def _examined(
     )
 
 
-def _trust_result(battery: Battery) -> TrustResult:
-    checks = tuple(CheckResult(**dataclasses.asdict(finding)) for finding in battery.findings)
-    return TrustResult(checks=checks, left_out=battery.left_out)
-
-
 def _run_control(
-    setting: Setting, case: Case, threat: ThreatModel, adversarial: tuple[int, ...]
+    setting: Setting, case: Case, threat: ThreatModel
 ) -> tuple[tuple[int, ...], Costs, tuple[Flag, ...]]:
-    """The control's predictions and cost, and the doubts it raises; no numbers from an invalid control."""
+    """The control's predictions and cost; of an invalid control no numbers, but a flag that says so."""
     if case.control is None:
         return (), Costs(), ()
     data = setting.splits.test
@@ -273,62 +316,7 @@ def _run_control(
         return (), Costs(), (Flag(code="control-invalid", text=text),)
     x_control = _as_spikes(run.x_adv)
     control = tuple(int(label) for label in predict(setting.estimator, x_control, draws=setting.draws))
-    doubt = control_flag(setting.labels, adversarial, control)
-    return control, _costs(threat.cost(x_control, data.x)), () if doubt is None else (doubt,)
-
-
-def _record(setting: Setting, case: Case, started: str, **outcome: Any) -> Record:
-    """A record of this setting and case; `outcome` holds the fields that differ from case to case."""
-    return Record(
-        model=setting.model,
-        suite=setting.suite,
-        case=case,
-        craft=setting.craft,
-        test=setting.test,
-        labels=setting.labels,
-        clean=setting.clean,
-        draws=setting.draws,
-        footprint=setting.footprint,
-        clean_activity=setting.activity,
-        provenance=Provenance(
-            packages=setting.packages,
-            providers=_providers(setting, case),
-            device=_device(setting.estimator),
-            threads=torch.get_num_threads(),
-            started=started,
-            commit=setting.commit,
-            command=setting.command,
-        ),
-        **outcome,
-    )
-
-
-def _providers(setting: Setting, case: Case) -> dict[str, str]:
-    """Who provided the attack, its control and the threat models, as far as they are known."""
-    attacks = [case.attack, *([] if case.control is None else [case.control.attack])]
-    named = [(f"attack {name}", name, setting.providers.attacks) for name in attacks]
-    named += [(f"threat {kind}", kind, setting.providers.threats) for kind in kinds_in(case.threat)]
-    return {what: source[name].provider for what, name, source in named if name in source}
-
-
-def _device(estimator: SpikingClassifier) -> str:
-    device = torch.device(estimator.device)
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-def _failure(error: BaseException) -> Failure:
-    """The exception and its last frames, without the folders of the machine it was raised on."""
-    frames = traceback.extract_tb(error.__traceback__)[-_TRACEBACK_FRAMES:]
-    return Failure(
-        type=type(error).__name__,
-        message=" ".join(str(error).split()) or type(error).__name__,
-        traceback=tuple(f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}" for frame in frames),
-    )
-
-
-def _costs(cost: Cost) -> Costs:
-    columns = ("added", "removed", "moved", "own")
-    return Costs(**{name: tuple(int(value) for value in getattr(cost, name)) for name in columns})
+    return control, costs_of(threat.cost(x_control, data.x)), ()
 
 
 def _as_spikes(x_adv: Any) -> SpikeArray:

@@ -79,6 +79,7 @@ class Setting:
             nobody can count it.
         commit: of the checkout that art-spiking runs from, if it runs from one; "-dirty" when it was changed.
         command: how the program was called, if it was.
+        shard: how many test samples are attacked by themselves; None for all.
     """
 
     estimator: SpikingClassifier
@@ -97,6 +98,7 @@ class Setting:
     packages: dict[str, str]
     commit: str | None
     command: tuple[str, ...] = ()
+    shard: int | None = None
 
 
 def prepare(
@@ -157,6 +159,7 @@ def prepare(
         packages=package_versions(),
         commit=checkout_commit(),
         command=tuple(command),
+        shard=suite.shard,
     )
 
 

@@ -93,7 +93,10 @@ class Case(BaseModel):
 class Suite(BaseModel):
     """A list of cases and the numbers of samples they are fitted and scored on.
 
-    `craft` and `test` are the most samples taken from each split; None takes all.
+    `craft` and `test` are the most samples taken from each split; None takes all. `shard` is how many test
+    samples are attacked by themselves, so that a case can be spread over many workers; None attacks all
+    together. What an attack draws, and with it a result, depends on who is attacked together: so this is the
+    suite's to say, and not a choice of whoever runs it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -103,7 +106,14 @@ class Suite(BaseModel):
     summary: str = ""
     craft: Annotated[int, Field(ge=1)] | None = None
     test: Annotated[int, Field(ge=1)] | None = None
+    shard: Annotated[int, Field(ge=1)] | None = None
     cases: tuple[Case, ...]
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without `shard` where it is not used: the digests of older suites stay theirs."""
+        form: dict[str, Any] = handler(self)
+        return {name: value for name, value in form.items() if (name, value) != ("shard", None)}
 
     @field_validator("cases")
     @classmethod

@@ -25,7 +25,6 @@ Verdict = Literal["same", "differs", "broken", "failed", "other", "whole"]
 BAD: tuple[Verdict, ...] = ("differs", "broken", "failed")
 """The verdicts that cast doubt on the records."""
 
-_NOT_COMPARED = {"provenance", "wall_seconds"}  # when, where and how fast, which may differ
 _SINCE = ("footprint", "clean_activity", "activity")
 """What cells from before it was counted do not state; they are compared in all else."""
 _REPEATED = 60  # characters of a value that a finding repeats
@@ -169,8 +168,11 @@ def in_fresh_process(spec: CellSpec) -> Cell:
 
 def differences(stated: Record, found: Record) -> list[str]:
     """Every field in which two records differ, those about time and place apart."""
-    left_out = _NOT_COMPARED | {name for name in _SINCE if getattr(stated, name) is None}
-    one, other = (_flat(each.model_dump(mode="json", exclude=left_out)) for each in (stated, found))
+    left_out = {name for name in _SINCE if getattr(stated, name) is None}
+    one, other = (
+        _flat({name: value for name, value in each.result().items() if name not in left_out})
+        for each in (stated, found)
+    )
     told = []
     for name in sorted(one.keys() | other.keys()):
         a, b = one.get(name), other.get(name)
