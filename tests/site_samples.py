@@ -11,6 +11,7 @@ from art_spiking_leaderboard.claims import Claim, ClaimForm
 from art_spiking_leaderboard.ranking import Entrant, rank
 from art_spiking_leaderboard.recordings import SUFFIX, recording_of, write_recording
 from art_spiking_leaderboard.site import Board, Content
+from art_spiking_leaderboard.transfer import LeftOut, Scored, Source, Transfer
 from leaderboard_samples import hash_of, make_manifest, make_record
 
 from art_spiking.suites import Case, Control, Suite
@@ -94,11 +95,30 @@ def rich_content(figures: Path | None = None) -> Content:
         update={**hostile, "training": training, "division": "code"}
     )
     return Content(
-        boards=[Board(RICH, "digits-dvs", rank(entrants, RICH))],
+        boards=[Board(RICH, "digits-dvs", rank(entrants, RICH), rich_transfer())],
         manifests=manifests,
         digests={name: f"sha256:{hash_of(name)}" for name in manifests},
         figures=figures,
         cells=13,
+    )
+
+
+def rich_transfer() -> Transfer:
+    """What was made for alpha does harm to beta; nothing was kept of beta."""
+    right = {case: (count, count + 10) for case, count in RIGHT.items()}
+    events = dict.fromkeys(RIGHT, hash_of("x"))
+    return Transfer(
+        suite=RICH.name,
+        suite_digest=RICH.digest(),
+        data="digits-dvs",
+        test=f"sha256:{hash_of('data')}",
+        samples=100,
+        models=tuple(
+            Scored(name=name, digest=f"sha256:{hash_of(name)}", clean=clean)
+            for name, clean in (("alpha", 92), ("beta", 96))
+        ),
+        sources=(Source(name="alpha", events=events, right=right, worst=(30, 41)),),
+        left_out=(LeftOut(name="beta", why=f"attacked only: {HOSTILE}"),),
     )
 
 

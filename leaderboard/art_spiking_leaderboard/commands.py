@@ -235,6 +235,25 @@ def claim_command(folder: Path, *, records: Path, submissions: Path, data_dir: P
     return claim_all(folder, submissions, records, data_dir, Workbench)
 
 
+@leaderboard.command("transfer")
+@click.argument("records", type=_FOLDER, default=_RECORDS)
+@click.option("--suite", default="events-quick", show_default=True, help="A suite's name, or a .toml file.")
+@click.option(
+    "--submissions", type=_FOLDER, default=_SUBMISSIONS, show_default=True, help="The folder of submissions."
+)
+@click.option("--only", multiple=True, metavar="NAME", help="This submission only; may be given again.")
+def transfer_command(records: Path, *, suite: str, submissions: Path, only: tuple[str, ...]) -> int:
+    """Score the attacked samples of each model on all the others.
+
+    RECORDS is a folder that `run --keep-events` wrote. The ranked models of the data division that take the
+    same samples are scored on what was made for each of them; the matrix goes into RECORDS, and from there
+    onto the page. It takes one pass over the test samples for each case and pair of models.
+    """
+    from art_spiking_leaderboard.transferring import TransferOptions, transfer_all
+
+    return transfer_all(TransferOptions(records, submissions, suite, only))
+
+
 @leaderboard.command("sign")
 @click.argument("records", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option(

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from art_spiking.errors import InvalidInput
 from art_spiking.suites import Suite
 from art_spiking_leaderboard.cells import BrokenCell, Cell, CellStore
 from art_spiking_leaderboard.check import Names, Submission, model_identity
@@ -13,15 +14,17 @@ from art_spiking_leaderboard.claims import Claim, kept
 from art_spiking_leaderboard.engine import model_digest
 from art_spiking_leaderboard.ranking import Entrant, Row, rank
 from art_spiking_leaderboard.signing import SIGNERS, read_log
+from art_spiking_leaderboard.transfer import Transfer, read_transfer
 
 
 @dataclass(frozen=True)
 class Table:
-    """The ranking of one suite on one data set."""
+    """The ranking of one suite on one data set; `transfer` is of ranked models as they are now."""
 
     suite: Suite
     data: str
     rows: Sequence[Row]
+    transfer: Transfer | None = None
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,27 @@ def tables(
         by_data.setdefault(manifest.data.name, []).append(
             Entrant(manifest.name, manifest.data.name, claimed, records, withdrawn, tuple(claims))
         )
-    return [Table(suite, data, rank(entrants, suite)) for data, entrants in sorted(by_data.items())]
+    found = [Table(suite, data, rank(entrants, suite)) for data, entrants in sorted(by_data.items())]
+    digests = {entry.submission.name: entry.digest for entry in standing}
+    return [replace(table, transfer=_transfer(table, digests, store, warn)) for table in found]
+
+
+def _transfer(
+    table: Table, digests: Mapping[str, str], store: CellStore, warn: Callable[[str], object]
+) -> Transfer | None:
+    """What was scored of the table's ranked models as they are now; None if there are no two of them."""
+    try:
+        found = read_transfer(store.root, table.suite.name, table.data)
+    except InvalidInput as error:
+        warn(f"{error}; it is left out")
+        return None
+    if found is None:
+        return None
+    if found.suite_digest != table.suite.digest():
+        warn(f"the transfer matrix of {table.suite.name} is of another version of the suite; it is left out")
+        return None
+    found = found.only({row.name: digests[row.name] for row in table.rows if row.rank is not None})
+    return found if len(found.models) > 1 and found.sources else None
 
 
 def current_cells(

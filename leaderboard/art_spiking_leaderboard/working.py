@@ -217,7 +217,7 @@ def write_site(options: SiteOptions, names: Names | None = None) -> int:
         )
     page = render_site(
         Content(
-            boards=[Board(table.suite, table.data, table.rows) for table in found],
+            boards=[Board(table.suite, table.data, table.rows, table.transfer) for table in found],
             manifests={entry.name: entry.manifest for entry in checked if entry.manifest is not None},
             digests={entry.submission.name: entry.digest for entry in standing},
             refused={entry.name: entry.problems for entry in checked if entry.problems},

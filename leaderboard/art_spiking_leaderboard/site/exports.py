@@ -13,6 +13,7 @@ from art_spiking_leaderboard.manifest import Manifest
 from art_spiking_leaderboard.origins import commit_counts
 from art_spiking_leaderboard.ranking import RANK_RULE, Load
 from art_spiking_leaderboard.site.curves import areas
+from art_spiking_leaderboard.site.transfers import transfer_numbers
 from art_spiking_leaderboard.site.views import Board, CaseView, case_view
 
 RESULTS_VERSION = 1
@@ -67,6 +68,7 @@ def results(boards: Sequence[Board], manifests: Mapping[str, Manifest]) -> dict[
                 "suite": board.suite.model_dump(mode="json"),
                 "suite_digest": board.suite.digest(),
                 "data": board.data,
+                "transfer": transfer_numbers(board.transfer),
                 "models": [
                     {
                         "manifest": manifests[row.name].model_dump(mode="json"),

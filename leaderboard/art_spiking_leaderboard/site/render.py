@@ -25,6 +25,7 @@ from art_spiking_leaderboard.site.folder import SiteFolder
 from art_spiking_leaderboard.site.loads import front_of, load_plot
 from art_spiking_leaderboard.site.players import Figure, Play, figures_of
 from art_spiking_leaderboard.site.plots import board_plots, curve_plots, pareto_plot
+from art_spiking_leaderboard.site.transfers import transfer_view
 from art_spiking_leaderboard.site.views import (
     Board,
     CaseView,
@@ -209,9 +210,8 @@ def _board(table: _Table, pages: _Pages) -> None:
     ]
     counted = [row for row in table.ranked if row.row.load is not None]
     front = front_of(counted)
-    pages.write(
-        f"boards/{table.board.anchor}.html", "board.html", {"table": table, "curves": curves, "front": front}
-    )
+    values = {"curves": curves, "front": front, "transfer": transfer_view(table.board, table.ranked)}
+    pages.write(f"boards/{table.board.anchor}.html", "board.html", {"table": table, **values})
 
 
 def _table(content: Content, board: Board) -> _Table:

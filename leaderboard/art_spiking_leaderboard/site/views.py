@@ -17,15 +17,17 @@ from art_spiking_leaderboard.origins import commit_counts
 from art_spiking_leaderboard.ranking import Load, Row, load_of
 from art_spiking_leaderboard.site.curves import areas
 from art_spiking_leaderboard.site.words import case_kind, case_short, case_words, flag_title, flag_words
+from art_spiking_leaderboard.transfer import Transfer
 
 
 @dataclass(frozen=True)
 class Board:
-    """One table: the rows of a suite on a data set."""
+    """One table: the rows of a suite on a data set, and what models do to each other, if it was scored."""
 
     suite: Suite
     data: str
     rows: Sequence[Row]
+    transfer: Transfer | None = None
 
     @property
     def anchor(self) -> str:
