@@ -85,6 +85,11 @@ def art_spiking_register_attacks(register: Register) -> None:
         "Query attack: blocks of edits by random search, from logits alone.",
     )
     register(
+        "retiming-square",
+        "art_spiking.attacks:RetimingSquare",
+        "Query attack: moves of events in time by random search, from logits alone.",
+    )
+    register(
         "event-genetic",
         "art_spiking.attacks:EventGenetic",
         "Query attack: a population of blocks of edits, crossed and mutated, from logits alone.",

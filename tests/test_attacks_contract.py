@@ -26,6 +26,7 @@ from art_spiking.attacks import (
     RandomPatch,
     RandomRetiming,
     RandomUniversal,
+    RetimingSquare,
     RobustUniversalPerturbation,
     SparseDynamicAttack,
     SpikeFool,
@@ -61,9 +62,10 @@ QUICK = {
     RandomUniversal: {},
     RandomPatch: {},
     SpikeRetiming: {"steps": 4},
+    RetimingSquare: {"queries": 4},
     RandomRetiming: {},
 }
-RETIMINGS = (SpikeRetiming, RandomRetiming)
+RETIMINGS = (SpikeRetiming, RetimingSquare, RandomRetiming)
 RETIMING_THREATS = {
     "shift": Retiming(1),
     "moves": Retiming(max_moved=12),
@@ -148,6 +150,7 @@ def test_the_same_seed_gives_the_same_result_and_inputs_stay_as_they_are(spiking
         RandomUniversal,
         RandomPatch,
         RandomRetiming,
+        RetimingSquare,
         TernaryGradientAttack,
         GumbelEventAttack,
     ],

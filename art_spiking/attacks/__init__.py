@@ -12,6 +12,7 @@ from art_spiking.attacks.edits.ternary import TernaryGradientAttack
 from art_spiking.attacks.ensemble.auto import AutoSpike, MemberOutcome
 from art_spiking.attacks.queries.boundary import EventHopSkipJump, EventSignOPT
 from art_spiking.attacks.queries.genetic import EventGenetic, EventGreedy
+from art_spiking.attacks.queries.retiming import RetimingSquare
 from art_spiking.attacks.queries.square import EventSquare
 from art_spiking.attacks.queries.transfer import EventTransfer
 from art_spiking.attacks.retiming import RandomRetiming, SpikeRetiming
@@ -45,6 +46,7 @@ __all__ = [
     "RandomPatch",
     "RandomRetiming",
     "RandomUniversal",
+    "RetimingSquare",
     "RobustUniversalPerturbation",
     "SparseDynamicAttack",
     "SpikeFool",

@@ -14,11 +14,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from art_spiking.attacks.base import EventAttack, check_whole
+from art_spiking.attacks.base import EventAttack, ThreatT, check_whole
 from art_spiking.attacks.edits.space import is_plain, widened
 from art_spiking.attacks.queries.blocks import Blocks, Cells, editable_cells
 from art_spiking.estimators import EventClassifier
-from art_spiking.threats import EventThreat
+
+_SCHEDULE = ((0.02, 0.5), (0.1, 0.25), (0.25, 0.12), (0.5, 0.06), (1.0, 0.03))
+"""Up to a share of the queries: the share of blocks that a random search draws anew."""
 
 _WITHOUT_LIMIT = 10**6
 _NOTHING: list[Cells] = []
@@ -43,7 +45,7 @@ Search = Generator[list[Cells], list[Answer], None]
 """Asks about several sets of edits at once, as often as it likes; whoever runs it notes the best."""
 
 
-class QueryAttack(EventAttack):
+class QueryAttack(EventAttack[ThreatT]):
     """An attack that asks the model and takes no gradient, at most `queries` times per sample.
 
     Attributes:
@@ -58,7 +60,7 @@ class QueryAttack(EventAttack):
     def __init__(
         self,
         estimator: EventClassifier,
-        threat: EventThreat,
+        threat: ThreatT,
         *,
         queries: int = 1000,
         targeted: bool = False,
@@ -69,7 +71,7 @@ class QueryAttack(EventAttack):
 
         Args:
             estimator: the model under attack: anything that predicts.
-            threat: what may be changed; EventEdits, alone or joined with others.
+            threat: what may be changed.
             queries: most questions per sample.
             targeted: whether `y` holds classes to reach.
             seed: the same seed gives the same result.
@@ -221,6 +223,11 @@ class _Told:
     def _made(self, candidate: Tensor, rows: Tensor) -> list[Cells]:
         changed = (candidate != self._x[rows]).flatten(1).cpu().numpy()
         return [np.flatnonzero(sample) for sample in changed]
+
+
+def share_at(query: int, queries: int) -> float:
+    """The share of blocks that a random search draws anew at a query, of so many in all."""
+    return next(share for until, share in _SCHEDULE if query <= until * queries)
 
 
 def sample_keys(x: Tensor, seed: int) -> npt.NDArray[np.uint64]:

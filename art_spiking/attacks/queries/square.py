@@ -10,11 +10,8 @@ from torch import Tensor
 
 from art_spiking.attacks.edits.space import budgets_of, is_plain
 from art_spiking.attacks.queries.blocks import block_sides, editable_cells, grid_of
-from art_spiking.attacks.queries.search import QueryAttack, sample_keys
+from art_spiking.attacks.queries.search import QueryAttack, sample_keys, share_at
 from art_spiking.threats import EventThreat
-
-_SCHEDULE = ((0.02, 0.5), (0.1, 0.25), (0.25, 0.12), (0.5, 0.06), (1.0, 0.03))
-"""Up to a share of the queries: the share of blocks that are drawn anew."""
 
 _ANCHORS, _RANKS = 0, 1
 _SLOT_BITS = 32
@@ -46,7 +43,7 @@ class EventSquare(QueryAttack):
         for query in range(1, self.queries):
             if not len(open_):
                 break
-            share = next(share for until, share in _SCHEDULE if query <= until * self.queries)
+            share = share_at(query, self.queries)
             tried = search.redrawn(open_, blocks[open_], share, query)
             candidate = search.edited(open_, tried)
             found, fooled = (told.cpu() for told in self.lead(candidate, y[open_]))
