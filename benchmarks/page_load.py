@@ -21,11 +21,23 @@ import numpy as np
 from art_spiking_leaderboard.manifest import Data, FileEntry, Files, Manifest, Training
 from art_spiking_leaderboard.ranking import Entrant, rank
 from art_spiking_leaderboard.site import Board, Content, render_site
+from art_spiking_leaderboard.transfer import Scored, Source, Transfer
 
-from art_spiking.records import Costs, DataIdentity, ModelIdentity, Provenance, Record, SuiteIdentity
+from art_spiking.records import (
+    Activity,
+    Costs,
+    DataIdentity,
+    Footprint,
+    ModelIdentity,
+    Provenance,
+    Record,
+    SuiteIdentity,
+)
 from art_spiking.suites import Case, Control, Suite
 
 SAMPLES, CLASSES = 100, 10
+SCORED = 50
+"""Models in the transfer matrix of each suite."""
 BUDGETS = (5, 10, 25, 50, 100)
 ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 
@@ -66,15 +78,58 @@ def _board(suite: Suite, models: int, rng: np.random.Generator) -> Board:
     labels = rng.integers(0, CLASSES, SAMPLES)
     entrants = []
     for i in range(models):
-        strength = rng.uniform(0.3, 1.0)
+        strength, work = rng.uniform(0.3, 1.0), 10 ** rng.uniform(5, 8)
         clean = _predictions(labels, rng.random(SAMPLES) < 0.8 + 0.2 * rng.random())
         records = {}
         for case in suite.cases:
             budget = case.threat.get("max_edits", 40)
             kept = rng.random(SAMPLES) < strength / (1 + float(str(budget)) / 40)
-            records[case.name] = _record(suite, case, labels, clean, _predictions(labels, kept))
+            made = _record(suite, case, labels, clean, _predictions(labels, kept))
+            records[case.name] = made.model_copy(update=_loads(work, rng))
         entrants.append(Entrant(_name(i), "made-up", float(np.mean(np.asarray(clean) == labels)), records))
-    return Board(suite, "made-up", rank(entrants, suite))
+    return Board(suite, "made-up", rank(entrants, suite), _transfer(suite, min(models, SCORED), rng))
+
+
+def _loads(work: float, rng: np.random.Generator) -> dict[str, Any]:
+    """A footprint, and what the neurons did without and under an attack, of about so many operations."""
+
+    def activity(factor: float) -> Activity:
+        operations = (factor * work * rng.uniform(0.5, 1.5, SAMPLES)).astype(int)
+        return Activity(spikes=tuple((operations // 80).tolist()), operations=tuple(operations.tolist()))
+
+    parameters = int(work / 40)
+    return {
+        "footprint": Footprint(parameters=parameters, bytes=4 * parameters),
+        "clean_activity": activity(1.0),
+        "activity": activity(rng.uniform(1.0, 1.4)),
+    }
+
+
+def _transfer(suite: Suite, models: int, rng: np.random.Generator) -> Transfer:
+    """Some models' samples on all of these."""
+    names = [_name(number) for number in range(models)]
+
+    def counts() -> tuple[int, ...]:
+        return tuple(rng.integers(0, SAMPLES, models).tolist())
+
+    cases = [case.name for case in suite.cases]
+    return Transfer(
+        suite=suite.name,
+        suite_digest=suite.digest(),
+        data="made-up",
+        test=f"sha256:{_hash('data')}",
+        samples=SAMPLES,
+        models=tuple(Scored(name=name, digest=f"sha256:{_hash(name)}", clean=90) for name in names),
+        sources=tuple(
+            Source(
+                name=name,
+                events={case: _hash(case) for case in cases},
+                right={case: counts() for case in cases},
+                worst=counts(),
+            )
+            for name in names
+        ),
+    )
 
 
 def _predictions(labels: np.ndarray, right: np.ndarray) -> tuple[int, ...]:

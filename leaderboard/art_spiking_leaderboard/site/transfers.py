@@ -86,8 +86,10 @@ def transfer_view(board: Board, rows: Sequence[RowView]) -> TransferView | None:
 
 
 def transfer_numbers(transfer: Transfer | None) -> Mapping[str, object] | None:
-    """The whole matrix for results.json."""
-    return None if transfer is None else transfer.model_dump(mode="json")
+    """The matrix of the worst cases for results.json; those of single cases lie in the folder of records."""
+    if transfer is None:
+        return None
+    return transfer.model_dump(mode="json", exclude={"sources": {"__all__": {"right"}}})
 
 
 def _made(
