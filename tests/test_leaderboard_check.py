@@ -5,14 +5,21 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from art_spiking_leaderboard.check import build_classifier, check_submission, find_submissions, model_identity
 from art_spiking_leaderboard.engine import model_digest
-from leaderboard_world import CLASSES, DT_US, SHAPE, STEPS, names, tiny_events, write_submission
+from art_spiking_leaderboard.manifest import MANIFEST, Files
+from art_spiking_leaderboard.manifest_text import manifest_text
+from leaderboard_world import CLASSES, DT_US, SHAPE, STEPS, names, network, tiny_events, write_submission
 
 from art_spiking.errors import InvalidInput
+from art_spiking.model_files import save_model
+from art_spiking.network import SpikingNetwork
 
 FILTER = {"name": "background-activity-filter", "parameters": {"window_us": 2000, "dt_us": DT_US}}
 
@@ -147,8 +154,6 @@ def test_what_disagrees_is_found(tmp_path, changes, key):
 
 
 def test_semantics_may_be_written_out(tmp_path):
-    from leaderboard_world import network
-
     stated = {key: value for key, value in network().semantics.to_dict().items() if value is not None}
     write_submission(tmp_path / "mine", semantics=stated)
     assert texts(tmp_path / "mine") == []
@@ -237,3 +242,53 @@ def test_the_input_of_the_test_world_is_what_it_says():
     data = tiny_events("test", steps=STEPS, dt_us=DT_US, binary=True)
     assert data.x.shape[1:] == (STEPS, *SHAPE)
     assert set(data.y) == set(range(CLASSES))
+
+
+def layered(folder: Path, **changes) -> Path:
+    """A submission whose last layer has semantics of its own, in graph.json."""
+    manifest, plain = write_submission(folder), network()
+    (last,) = (name for name, node in plain.to_graph().nodes.items() if node.type == "IF")
+    own = {last: replace(plain.semantics, reset="value")}
+    built = SpikingNetwork.from_graph(
+        plain.to_graph(), semantics=plain.semantics, layer_semantics=own, dt_us=DT_US
+    )
+    save_model(built, folder, steps=STEPS)
+    stated = {key: value for key, value in own[last].to_dict().items() if value is not None}
+    values = {"layer_semantics": {last: stated}, "files": Files.of(folder), **changes}
+    (folder / MANIFEST).write_text(manifest_text(manifest.model_copy(update=values)))
+    return folder
+
+
+def test_semantics_of_single_layers_must_be_the_graphs(tmp_path):
+    assert texts(layered(tmp_path / "same")) == []
+    (problem,) = check_submission(layered(tmp_path / "silent", layer_semantics={}), names()).problems
+    assert problem.key.startswith("layer_semantics.")
+    assert "as graph.json says" in str(problem)
+    (name,) = json.loads((tmp_path / "same" / "graph.json").read_text())["layer_semantics"]
+    other = check_submission(layered(tmp_path / "other", layer_semantics={name: "sinabs"}), names()).problems
+    assert [problem.key for problem in other] == [f"layer_semantics.'{name}'.reset"]
+
+
+def test_semantics_of_a_layer_that_the_graph_does_not_state_are_a_problem(tmp_path):
+    write_submission(tmp_path / "mine", layer_semantics={"nowhere": "norse"})
+    (problem,) = check_submission(tmp_path / "mine", names()).problems
+    assert problem.key == "layer_semantics.'nowhere'"
+    assert "no such key" in str(problem)
+
+
+@pytest.mark.parametrize("name", ["submission.toml", "weights.safetensors"])
+def test_a_file_that_may_not_be_read_is_a_problem(folder, name):
+    """Behind bubblewrap, for the superuser may read everything."""
+    (folder / name).chmod(0)
+    code = (
+        "import sys, pathlib, leaderboard_world as world\n"
+        "from art_spiking_leaderboard.check import check_submission\n"
+        "print(*check_submission(pathlib.Path(sys.argv[1]), world.names()).problems, sep='\\n')"
+    )
+    command = ["bwrap", "--dev-bind", "/", "/", "--cap-drop", "ALL", "--", sys.executable, "-c", code]
+    try:
+        subprocess.run([*command[:7], "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("bubblewrap is not there, or nobody may use it")
+    done = subprocess.run([*command, str(folder)], capture_output=True, text=True, cwd=Path(__file__).parent)
+    assert f"{name}: expected a file that may be read, found mode 000" in done.stdout, done.stderr

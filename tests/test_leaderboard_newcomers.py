@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import leaderboard_world as world
@@ -20,7 +21,8 @@ from art_spiking_leaderboard.newcomers import NewOptions, new_submission
 
 from art_spiking.errors import InvalidInput, UnknownName
 from art_spiking.graphs import ModelProblems
-from art_spiking.model_files import save_model
+from art_spiking.model_files import StoredModel, save_model
+from art_spiking.network import SpikingNetwork
 
 ROOT = Path(__file__).parents[1]
 BUNDLED = ROOT / "leaderboard" / "submissions"
@@ -49,6 +51,31 @@ def test_new_fills_in_what_model_and_data_tell_and_names_the_rest(packed, capsys
     assert left == {"authors", "licence", "framework", "training.description"}
     said = capsys.readouterr().out
     assert all(f"  {key}\n" in said for key in left)
+
+
+def test_new_builds_the_network_once_beside_the_checks(packed, monkeypatch):
+    """Reading the model builds it, to see that it can be built, and so does the check of what was written."""
+    built = []
+    real = StoredModel.network
+    monkeypatch.setattr(StoredModel, "network", lambda stored: built.append(stored) or real(stored))
+    new_submission(options(packed), world.names())
+    assert len(built) == 3
+
+
+def test_new_states_semantics_of_single_layers(tmp_path):
+    plain = world.network()
+    (last,) = (name for name, node in plain.to_graph().nodes.items() if node.type == "IF")
+    own = {last: replace(plain.semantics, reset="value")}
+    layered = SpikingNetwork.from_graph(
+        plain.to_graph(), semantics=plain.semantics, layer_semantics=own, dt_us=world.DT_US
+    )
+    save_model(layered, tmp_path / "model", steps=world.STEPS)
+    new_submission(options(tmp_path / "model"), world.names())
+    folder = tmp_path / "submissions" / "my-model"
+    stated = tomllib.loads((folder / MANIFEST).read_text())["layer_semantics"]
+    assert stated[last]["reset"] == "value"
+    keys = [problem.key for problem in check_submission(folder, world.names()).problems]
+    assert not any("semantics" in key for key in keys)
 
 
 def test_what_is_left_filled_in_it_passes_the_check(packed):

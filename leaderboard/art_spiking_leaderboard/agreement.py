@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from art_spiking.errors import ArtSpikingError
@@ -42,7 +42,9 @@ def disagreements(stated: Stated, model: ModelReport) -> Iterator[ModelProblem]:
             yield _problem(".".join(path), f"{expected}, as {GRAPH_FILE} says", found)
     semantics = stated.get("semantics")
     if semantics is not None:
-        yield from _semantics_problems(semantics, model.semantics)
+        yield from _semantics_problems("semantics", semantics, model.semantics)
+    if not stated.is_wrong("layer_semantics") and stated.get("division") != "code":
+        yield from _layer_problems(stated.get("layer_semantics") or {}, model)
 
 
 def _defence_problems(stated: Stated, index: int, defences: Catalogue) -> Iterator[ModelProblem]:
@@ -64,12 +66,25 @@ def _defence_problems(stated: Stated, index: int, defences: Catalogue) -> Iterat
         yield _problem(f"{key}.parameters.dt_us", f"{dt_us}, as data.dt_us says", width)
 
 
+def _layer_problems(stated: Mapping[str, Any], model: ModelReport) -> Iterator[ModelProblem]:
+    if any(problem.key.startswith("layer_semantics") for problem in model.problems):
+        return
+    for name in sorted(stated.keys() | model.layer_semantics.keys()):
+        key = f"layer_semantics.{shown(name)}"
+        if name not in stated:
+            yield _problem(key, f"that layer's semantics, as {GRAPH_FILE} says", None)
+        elif name not in model.layer_semantics:
+            yield _problem(key, f"no such key, for {GRAPH_FILE} has none", stated[name])
+        else:
+            yield from _semantics_problems(key, stated[name], model.layer_semantics[name])
+
+
 def _semantics_problems(
-    stated: str | dict[str, Any], model: NeuronSemantics | None
+    key: str, stated: str | dict[str, Any], model: NeuronSemantics | None
 ) -> Iterator[ModelProblem]:
     if isinstance(stated, str):
         if stated not in PRESETS:
-            yield _problem("semantics", f"one of {', '.join(PRESETS)}, or a table", stated)
+            yield _problem(key, f"one of {', '.join(PRESETS)}, or a table", stated)
             return
         stated = PRESETS[stated].to_dict()
     if model is None:
@@ -78,9 +93,9 @@ def _semantics_problems(
         # TOML has no null: a field that is None is left out.
         if stated.get(name) != value:
             expected = f"{value!r}, as {GRAPH_FILE} says" if value is not None else "no such key"
-            yield _problem(f"semantics.{name}", expected, stated.get(name))
+            yield _problem(f"{key}.{name}", expected, stated.get(name))
     for name in stated.keys() - model.to_dict().keys():
-        yield _problem(f"semantics.{shown(name)}", "no such key", stated[name])
+        yield _problem(f"{key}.{shown(name)}", "no such key", stated[name])
 
 
 def _problem(key: str, expected: str, found: object) -> ModelProblem:

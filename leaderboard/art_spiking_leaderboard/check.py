@@ -116,7 +116,8 @@ def check_submission(folder: Path, names: Names) -> Submission:
     """
     parsed, refused = ParsedManifest(), False
     manifest = folder / MANIFEST
-    if manifest.is_file() and not manifest.is_symlink() and manifest.stat().st_size <= MANIFEST_BYTES:
+    readable = manifest.is_file() and not manifest.is_symlink() and os.access(manifest, os.R_OK)
+    if readable and manifest.stat().st_size <= MANIFEST_BYTES:
         parsed = parse_manifest(_read(manifest, MANIFEST_BYTES))
     is_code = parsed.stated.get("division") == "code"
     problems = list(_folder_problems(folder, is_code=is_code))
@@ -218,6 +219,10 @@ def _folder_problems(folder: Path, *, is_code: bool) -> Iterator[ModelProblem]:
             elif status.st_size > caps[entry.name]:
                 yield ModelProblem(
                     entry.name, "", f"at most {caps[entry.name]} bytes", f"{status.st_size} bytes"
+                )
+            elif not os.access(entry.path, os.R_OK):
+                yield ModelProblem(
+                    entry.name, "", "a file that may be read", f"mode {status.st_mode & 0o777:03o}"
                 )
     for name in required:
         if name not in present:

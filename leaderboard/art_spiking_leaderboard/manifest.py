@@ -203,8 +203,8 @@ class Manifest(_Strict):
     """Everything about a submission that is not a weight.
 
     `input_shape` is (steps, channels, height, width). `semantics` is the name of a preset or a table with
-    every field of NeuronSemantics; it must be the one that graph.json states. A submission of code states
-    none, and "in-code" as its readout.
+    every field of NeuronSemantics; it must be the one that graph.json states, and so must those of single
+    layers. A submission of code states none, and "in-code" as its readout.
     """
 
     # Not Literal[1]: that lets true pass.
@@ -228,6 +228,11 @@ class Manifest(_Strict):
     readout: Name = _described("what turns spikes into logits: spike-count, membrane-mean or membrane-max")
     semantics: Semantics = Field(
         default="", description="what the neurons do in discrete time; it is in graph.json too"
+    )
+    layer_semantics: dict[Line, Semantics] = Field(
+        default_factory=dict,
+        max_length=1000,
+        description="that of single layers which differ, by node name; it is in graph.json too",
     )
     data: Data
     defences: tuple[Defence, ...] = Field(
@@ -255,7 +260,7 @@ class Stated:
 
     def get(self, *path: int | str) -> Any:
         """The value at a path of keys and indices; None when it is absent, or anything in it is wrong."""
-        if any(place[: len(path)] == path[: len(place)] for place in self.wrong):
+        if self.is_wrong(*path):
             return None
         value: Any = self.table
         for part in path:
@@ -264,6 +269,10 @@ class Stated:
                 return None
             value = value[part]
         return value
+
+    def is_wrong(self, *path: int | str) -> bool:
+        """Whether the value at a path, or anything in it, is wrong in itself."""
+        return any(place[: len(path)] == path[: len(place)] for place in self.wrong)
 
     def count(self, key: str) -> int:
         """How many entries a list at the top has, wrong ones included; 0 when it is no list."""
@@ -336,9 +345,9 @@ def _division_problems(stated: Stated) -> list[ModelProblem]:
     is_code = stated.table.get("division", "data") == "code"
     files = stated.table.get("files", {})
     there = {f"files.{key}": key in files for key in Files.model_fields if isinstance(files, Mapping)}
-    there["semantics"] = "semantics" in stated.table
+    there |= {key: key in stated.table for key in ("semantics", "layer_semantics")}
     wanted = {"files.code"} if is_code else {"files.graph", "files.weights", "semantics"}
-    others = {"files.graph", "semantics"} if is_code else {"files.code"}
+    others = {"files.graph", "semantics", "layer_semantics"} if is_code else {"files.code"}
     division = "code" if is_code else "data"
     found = [
         ModelProblem(MANIFEST, key, "this key", "nothing")

@@ -22,6 +22,8 @@ def manifest_text(manifest: Manifest) -> str:
     values = manifest.model_dump(exclude_none=True)
     if manifest.division == "code":
         del values["semantics"]
+    if not manifest.layer_semantics:
+        del values["layer_semantics"]
     return "\n".join(_lines(values, explained=False)) + "\n"
 
 

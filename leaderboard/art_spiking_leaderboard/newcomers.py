@@ -17,6 +17,7 @@ from art_spiking.errors import InvalidInput
 from art_spiking.estimators import SpikingClassifier
 from art_spiking.files import write_atomically
 from art_spiking.model_files import StoredModel, read_model, write_model
+from art_spiking.network import SpikingNetwork
 from art_spiking.neurons import PRESETS, NeuronSemantics
 from art_spiking.packing import stored_from_nir
 from art_spiking_leaderboard.check import Names, check_submission
@@ -60,10 +61,12 @@ def new_submission(options: NewOptions, names: Names | None = None) -> int:
             "there is a submission of that name", asked=folder, remedy="choose another name, or remove it"
         )
     stored = _stored(options)
-    clean = _clean_accuracy(stored, options, names)
+    network = stored.network()
+    clean = _clean_accuracy(stored, network, options, names)
     try:
         write_model(stored, folder)
-        text = fresh_manifest_text(_known(stored, options, folder, clean))
+        known = _known(stored, network, options, clean)
+        text = fresh_manifest_text(known | {"files": Files.of(folder).model_dump(exclude_none=True)})
         write_atomically(folder / MANIFEST, text.encode())
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
@@ -91,11 +94,12 @@ def _stored(options: NewOptions) -> StoredModel:
     return stored_from_nir(options.model, options.asked)
 
 
-def _clean_accuracy(stored: StoredModel, options: NewOptions, names: Names) -> float | None:
+def _clean_accuracy(
+    stored: StoredModel, network: SpikingNetwork, options: NewOptions, names: Names
+) -> float | None:
     """On the whole test split, as `check` expects the claim; None without a data set."""
     if options.data is None:
         return None
-    network = stored.network()
     classifier = SpikingClassifier(
         network,
         input_shape=(stored.steps, *network.input_shape),
@@ -114,9 +118,11 @@ def _clean_accuracy(stored: StoredModel, options: NewOptions, names: Names) -> f
     return float((classifier.predict(test.x).argmax(1) == test.y).mean())
 
 
-def _known(stored: StoredModel, options: NewOptions, folder: Path, clean: float | None) -> dict[str, Any]:
-    network = stored.network()
+def _known(
+    stored: StoredModel, network: SpikingNetwork, options: NewOptions, clean: float | None
+) -> dict[str, Any]:
     data: dict[str, Any] = {"dt_us": int(stored.dt_us), "steps": stored.steps, "binary": options.binary}
+    layers = {name: _stated(semantics) for name, semantics in stored.layer_semantics.items()}
     return {
         "schema_version": SCHEMA_VERSION,
         "name": options.name,
@@ -126,9 +132,9 @@ def _known(stored: StoredModel, options: NewOptions, folder: Path, clean: float 
         "nb_classes": network.output_shape[0],
         "readout": options.readout,
         "semantics": _stated(stored.semantics),
+        **({"layer_semantics": layers} if layers else {}),
         "data": data if options.data is None else {"name": options.data, **data},
         "training": {} if clean is None else {"claimed_clean_accuracy": round(clean, 4)},
-        "files": Files.of(folder).model_dump(exclude_none=True),
     }
 
 
