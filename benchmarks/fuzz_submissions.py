@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: MIT
 """Thousands of damaged submissions, claims, logs and cells: each must end in a reported problem, quickly.
 
-    python benchmarks/fuzz_submissions.py --count 10000 [--seed 0] [--json]
+    python benchmarks/fuzz_submissions.py --count 10000 [--seed 0] [--json] [--unconfined]
 
 Starts from the bundled submissions and damages them by seeded mutations: bytes flipped, cut and repeated;
 keys doubled, dropped and renamed; values of other types, huge numbers, deep nesting, odd unicode; weights of
 NaN; headers that lie about shapes and places; links, pipes, devices, sparse files of a terabyte; names that
 are no text. Where files were damaged, the manifest's hashes are mostly put right again, so that the check
-goes on behind them. The memory is what the process held at most, over what it held before the first (Linux).
+goes on behind them. All of it happens behind bubblewrap, where nothing but a scratch folder can be written;
+`--unconfined` is for machines that have none. The memory is what the process held at most, over what it held
+before the first (Linux).
 """
 
 from __future__ import annotations
@@ -34,7 +36,8 @@ from art_spiking_leaderboard.cells import Cell, CellIdentity, CellStore
 from art_spiking_leaderboard.check import Names, build_classifier, check_submission
 from art_spiking_leaderboard.claims import ClaimForm, read_events, read_form, score, write_claim
 from art_spiking_leaderboard.signing import Entry, hashes, read_log
-from mutations import damage_bytes, damage_folder, damage_text, mend_hashes
+from confining import run_confined
+from mutations import clear, damage_bytes, damage_folder, damage_text, mend_hashes
 
 from art_spiking.datasets import load_data
 from art_spiking.errors import ArtSpikingError
@@ -112,7 +115,7 @@ class World:
     def submission(self, rng: random.Random) -> str:
         """A damaged submission, checked; built where nothing was found."""
         folder = self.root / "fuzzed" / rng.choice(self.submissions).name
-        shutil.rmtree(folder.parent, ignore_errors=True)
+        clear(folder.parent)
         shutil.copytree(BUNDLED / folder.name, folder)
         for _ in range(rng.choice((1, 1, 1, 2, 3))):
             with contextlib.suppress(OSError, RecursionError):  # damaged before: a link to nowhere, say
@@ -129,7 +132,7 @@ class World:
     def damaged_claim(self, rng: random.Random) -> str:
         """A damaged claim, read and scored."""
         folder = self.root / "claim"
-        shutil.rmtree(folder, ignore_errors=True)
+        clear(folder)
         shutil.copytree(self.claim, folder)
         damage_folder(folder, rng)
         try:
@@ -213,7 +216,13 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--unconfined", action="store_true", help="Not behind bubblewrap.")
     asked = parser.parse_args()
+    if not asked.unconfined:
+        code = run_confined([sys.executable, "-B", __file__, *sys.argv[1:], "--unconfined"])
+        if code is None:
+            print("There is no bubblewrap that works here: give --unconfined to do without.", file=sys.stderr)
+        return 2 if code is None else code
     start = time.perf_counter()
     tally, megabytes = fuzz(asked.count, asked.seed)
     found = {
