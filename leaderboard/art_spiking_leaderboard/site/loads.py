@@ -15,12 +15,10 @@ from art_spiking_leaderboard.site.words import amount
 MOST_JOINED = 12
 """Models drawn with both their marks and a name; of the others only the worst case is marked."""
 
-_STEPS = (
-    (0.5, (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)),
-    (2.0, (1.0, 2.0, 5.0)),
-    (math.inf, (1.0,)),
-)
-"""Mantissas of the ticks of a logarithmic axis, by how many decades it spans."""
+_MANTISSAS = ((1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0), (1.0, 2.0, 5.0), (1.0,))
+"""Ticks that a logarithmic axis may have in each decade, the densest first."""
+_MOST_TICKS = 7
+_LEAST_SPAN = 0.23  # decades, in which the densest has two ticks at least
 _CHARACTER, _LINE = 8.2, 17.0  # of a name, in the plot's pixels, about
 
 Point = tuple[float, float]
@@ -115,16 +113,17 @@ def _numbers(row: Row) -> tuple[float, float, float]:
 
 
 def _axis(values: Sequence[float]) -> tuple[Point, tuple[tuple[float, str], ...]]:
-    """The logarithms of a logarithmic axis' ends, which are ticks, and the ticks in pixels."""
+    """The logarithms of a logarithmic axis' ends, a little beyond the values, and its ticks in pixels."""
     low, high = (math.log10(max(end, 1.0)) for end in (min(values), max(values)))
-    mantissas = next(steps for span, steps in _STEPS if high - low <= span)
-    decades = range(math.floor(low) - 1, math.ceil(high) + 2)
-    marks = [decade + math.log10(mantissa) for decade in decades for mantissa in mantissas]
-    first = max(mark for mark in marks if mark <= low + 1e-9 and (mark < low - 0.02 or mark == marks[0]))
-    last = min(mark for mark in marks if mark >= high + 0.02)
-    inside = [mark for mark in marks if first - 1e-9 <= mark <= last + 1e-9]
-    ticks = tuple((_x(10**mark, (first, last)), amount(10**mark)) for mark in inside)
-    return (first, last), ticks
+    beyond = max(0.06 * (high - low), (_LEAST_SPAN - (high - low)) / 2)
+    first, last = low - beyond, high + beyond
+    decades = range(math.floor(first), math.ceil(last) + 1)
+    for mantissas in _MANTISSAS:
+        marks = [decade + math.log10(mantissa) for decade in decades for mantissa in mantissas]
+        inside = [mark for mark in marks if first <= mark <= last]
+        if len(inside) <= _MOST_TICKS:
+            break
+    return (first, last), tuple((_x(10**mark, (first, last)), amount(10**mark)) for mark in inside)
 
 
 def _x(operations: float, ends: Point) -> float:
