@@ -110,6 +110,19 @@ def test_a_models_folder_may_be_named(options, verify, capsys):
     assert "one small" not in shown
 
 
+def test_claims_and_kept_events_in_a_models_folder_are_no_cells(options, verify, capsys):
+    """They lie as deep in it as a cell lies in the folder of all records."""
+    place = options.records / "one" / "small"
+    for name in ("claims/c.json", "events/e.safetensors"):
+        (place / name).parent.mkdir()
+        (place / name).write_text("{}")
+    (options.records / "transfer.small.tiny-events.json").write_text("{}")
+    assert find_cells(place.parent)[1] == [("one", "small")]
+    assert find_cells(options.records)[1] == [("one", "small"), ("two", "small")]
+    assert verify(replace(options, records=place.parent)) == 0
+    assert "3 cells: 3 derived anew" in capsys.readouterr().out
+
+
 def test_a_sample_is_drawn_by_its_seed(options, verify, capsys):
     sampled = replace(options, sample=2, seed=5)
     assert verify(sampled) == 0

@@ -68,7 +68,7 @@ def transfer_all(options: TransferOptions, names: Names | None = None) -> int:
             "there is nothing to exchange: it takes two ranked models of the data division on the same "
             "samples, and the attacked samples of one of them",
             asked=f"--suite {suite.name} --records {options.records}",
-            remedy="run `art-spiking leaderboard run --keep-events` into a fresh --out",
+            remedy="run `art-spiking leaderboard run --keep-events` first",
         )
     return 0
 

@@ -88,12 +88,13 @@ def find_cells(records: Path) -> tuple[CellStore, list[tuple[str, str]]]:
     """
     folder = records.resolve()
     if folder.is_dir():
-        whole = sorted({path.parent for path in folder.glob("*/*/*.json")})
-        if whole:
-            return CellStore(folder), [(path.parent.name, path.name) for path in whole]
+        # A model's folder first: deeper in it lie claims, and where models' folders lie there are no cells.
         part = sorted({path.parent for path in folder.glob("*/*.json")})
         if part:
             return CellStore(folder.parent), [(folder.name, path.name) for path in part]
+        whole = sorted({path.parent for path in folder.glob("*/*/*.json")})
+        if whole:
+            return CellStore(folder), [(path.parent.name, path.name) for path in whole]
     raise InvalidInput(
         "there is no cell to verify",
         asked=records,
