@@ -58,7 +58,10 @@ class Flips:
         self.threat, self.trouble = threat, trouble
 
     def generate(self, x, y):
-        if self.trouble == "raise":
+        if self.trouble and self.trouble.startswith("raise"):
+            if " " in self.trouble:
+                with Path(self.trouble.removeprefix("raise ")).open("a") as log:
+                    log.write("raised\n")
             raise ValueError("this attack is broken")
         if self.trouble == "interrupt":
             raise KeyboardInterrupt
@@ -151,8 +154,10 @@ def write_submission(folder: Path, *, seed: int = 0, **changes: Any) -> Manifest
     return manifest
 
 
-def specs_of(submissions: Path, records: Path, suite: Suite) -> list[CellSpec]:
-    job, bench = Job(suite, records), workbench()
+def specs_of(
+    submissions: Path, records: Path, suite: Suite, bench: Workbench | None = None
+) -> list[CellSpec]:
+    job, bench = Job(suite, records), bench or workbench()
     folders = sorted(submissions.iterdir())
     return [spec for folder in folders for spec in plan(check_submission(folder, bench.names), job, bench)]
 

@@ -7,11 +7,11 @@ import contextlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from art_spiking.errors import CannotWrite
 from art_spiking_leaderboard.costs import Costs
-from art_spiking_leaderboard.engine import CellSpec, Outcome, Workbench, finished_cell
+from art_spiking_leaderboard.engine import CellSpec, Outcome, Workbench, finished_cell, tidy
 from art_spiking_leaderboard.workers import Bench, Told, WorkerDied, WorkerLost, compute
 
 ATTEMPTS = 2
@@ -42,16 +42,18 @@ class _Work:
     """What is left of a run.
 
     Attributes:
-        waiting: the cells not yet begun, in the order in which they will be.
+        waiting: the cells and shards not yet begun, in the order in which they will be.
         doubtful: what was under way when the executor broke.
-        deaths: how often each cell, by key, took its worker with it.
+        deaths: how often each cell or shard, by key, took its worker with it.
         failed: why a model cannot be prepared, by name.
+        open: the keys of the shards that are not finished, by the key of their cell.
     """
 
     waiting: deque[CellSpec]
     doubtful: list[CellSpec] = field(default_factory=list)
     deaths: Counter[str] = field(default_factory=Counter)
     failed: dict[str, str] = field(default_factory=dict)
+    open: dict[str, set[str]] = field(default_factory=dict)
 
 
 def run_on(
@@ -68,7 +70,8 @@ def run_on(
     the executor breaks with it, the cells that were being computed are tried again one at a time, each alone,
     so that the one that killed it is known; where it names the cell by `WorkerLost`, that one alone is. After
     `ATTEMPTS` deaths a cell is given up: it is an error that the next run tries again. A model that cannot be
-    prepared costs its own cells only.
+    prepared costs its own cells only. The shards of a divided cell are handed out one by one, each with an
+    outcome of its own; the cell follows when all are there.
 
     Args:
         specs: the cells.
@@ -83,7 +86,10 @@ def run_on(
     """
     costs = Costs() if costs is None else costs
     found = [Outcome(spec, finished_cell(spec, warn), resumed=True) for spec in specs]
-    yield from (outcome for outcome in found if outcome.cell is not None)
+    for outcome in found:
+        if outcome.cell is not None:
+            tidy(outcome.spec, outcome.cell)
+            yield outcome
     coordinator = _Coordinator(crew, warn, starting, costs)
     yield from coordinator.finish([outcome.spec for outcome in found if outcome.cell is None])
 
@@ -104,7 +110,8 @@ class _Coordinator:
     def finish(self, specs: Sequence[CellSpec]) -> Iterator[Outcome]:
         """Every cell's outcome, in whatever order they end."""
         work = self._work
-        work.waiting.extend(specs)
+        for spec in specs:
+            work.waiting.extend(self._divided(spec))
         self._order()
         while work.waiting:
             yield from self._together()
@@ -112,7 +119,30 @@ class _Coordinator:
             if doubtful:
                 self._warn(f"a worker died; {len(doubtful)} cells are tried again, one at a time")
             for spec in doubtful:
-                yield self._alone(spec)
+                yield from self._ended(self._alone(spec))
+
+    def _divided(self, spec: CellSpec) -> list[CellSpec]:
+        """What is to be computed of a cell first: its shards that are not there, or else the cell."""
+        units = [unit for unit in spec.units if finished_cell(unit, self._warn) is None]
+        if units:
+            self._work.open[spec.key] = {unit.key for unit in units}
+        return units or [spec]
+
+    def _ended(self, outcome: Outcome) -> Iterator[Outcome]:
+        """The outcome; with a cell's last shard the cell itself is next, with one that has none it ends."""
+        spec, opened = outcome.spec, self._work.open
+        if spec.shard is None:
+            yield outcome
+        elif spec.identity.key in opened:
+            if outcome.cell is None:
+                del opened[spec.identity.key]
+                yield Outcome(spec.whole, None, outcome.problem)
+                return
+            yield outcome
+            opened[spec.identity.key].discard(spec.key)
+            if not opened[spec.identity.key]:
+                del opened[spec.identity.key]
+                self._work.waiting.appendleft(replace(spec.whole, merging=True))
 
     def _order(self) -> None:
         """The dearest first, so that none is left for the end by itself."""
@@ -130,7 +160,7 @@ class _Coordinator:
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     outcome = self._taken(running.pop(future), future)
                     if outcome is not None:
-                        yield outcome
+                        yield from self._ended(outcome)
 
     def _hand_out(self, executor: Executor, running: dict[Future[Told], CellSpec]) -> Iterator[Outcome]:
         """Gives every free worker a cell; the cells of models that cannot be prepared end here."""
@@ -140,8 +170,10 @@ class _Coordinator:
         while work.waiting and len(running) < self._crew.workers and not work.doubtful:
             spec = work.waiting.popleft()
             if spec.model in work.failed:
-                yield Outcome(spec, None, work.failed[spec.model])
+                yield from self._ended(Outcome(spec, None, work.failed[spec.model]))
                 continue
+            if spec.shard is not None and spec.identity.key not in work.open:
+                continue  # its cell ended already
             self._starting(spec)
             try:
                 running[self._submit(executor, spec)] = spec
@@ -195,6 +227,8 @@ class _Coordinator:
     def _outcome(self, spec: CellSpec, told: Told) -> Outcome:
         if told.full is not None:
             raise CannotWrite(told.full)
+        for note in told.notes:
+            self._warn(note)
         if told.problem is not None:
             self._work.failed[spec.model] = told.problem
             return Outcome(spec, None, told.problem)

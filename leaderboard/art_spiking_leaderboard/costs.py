@@ -42,7 +42,7 @@ class Costs:
         if cell is None or cell.record.status == "error":
             return
         stated = cell.record.wall_seconds
-        self._seconds[spec.model, spec.case] = stated / spec.samples
+        self._seconds[spec.model, spec.case] = stated / spec.size
         if outcome.seconds is not None:
             self._here = (self._here[0] + outcome.seconds, self._here[1] + stated)
 
@@ -53,7 +53,7 @@ class Costs:
         self._fit()
         case = self._cases.get(spec.case, fmean(self._cases.values()))
         around = self._here[0] / self._here[1] if self._here[1] > 0 else 1.0
-        return case * self._models.get(spec.model, 1.0) * spec.samples * around
+        return case * self._models.get(spec.model, 1.0) * spec.size * around
 
     def dearest_first(self, specs: Iterable[CellSpec]) -> list[CellSpec]:
         """The cells in the order in which they are best begun: none is left for the end by itself.

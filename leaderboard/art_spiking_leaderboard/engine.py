@@ -3,183 +3,53 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from art_spiking.datasets import load_data
-from art_spiking.errors import ArtSpikingError, CannotWrite, InvalidInput
+import numpy as np
+import numpy.typing as npt
+
+from art_spiking.errors import ArtSpikingError, CannotWrite
 from art_spiking.evaluate import (
     Providers,
     Setting,
-    Splits,
     evaluate_case,
+    evaluate_shard,
     failed_case,
     identify_data,
     kinds_in,
-    prepare,
+    merge_shards,
+    shards_of,
 )
-from art_spiking.records import DataIdentity, ModelIdentity, Record, SuiteIdentity, cell_key
-from art_spiking.suites import Case, Suite, digest_of
+from art_spiking.evaluate.shards import part_of
+from art_spiking.records import DataIdentity, ModelIdentity, Record, cell_key
+from art_spiking.suites import Case, digest_of
 from art_spiking_leaderboard.cells import BrokenCell, Cell, CellIdentity, CellStore
-from art_spiking_leaderboard.check import (
-    Names,
-    Submission,
-    build_classifier,
-    check_submission,
-    model_identity,
-)
-from art_spiking_leaderboard.claimed_gradients import claimed_gradient_flag
-from art_spiking_leaderboard.kept_events import keep_events
-from art_spiking_leaderboard.manifest import Data
-from art_spiking_leaderboard.recordings import SUFFIX, recording_of, write_recording
+from art_spiking_leaderboard.check import Submission, model_identity
+from art_spiking_leaderboard.drawing import lacks_events, show_events
+from art_spiking_leaderboard.kept_events import forget_events, keep_events, kept_events
+from art_spiking_leaderboard.specs import CellSpec, Job, Outcome
+from art_spiking_leaderboard.workbench import Workbench, data_identity, suite_identity
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+__all__ = [
+    "CellSpec",
+    "Job",
+    "Outcome",
+    "Workbench",
+    "finished_cell",
+    "give_up",
+    "model_digest",
+    "plan",
+    "run",
+    "run_cell",
+    "tidy",
+]
+
+SpikeArray = npt.NDArray[np.float32]
 
 _FINISHED = ("ok", "invalid")  # an error is tried again, what the host refused would be refused again
-
-
-@dataclass(frozen=True)
-class Job:
-    """What a run was asked for, the same for all its cells; `device` is "cpu", or "cuda" for graphs."""
-
-    suite: Suite
-    records: Path
-    data_dir: Path | None = None
-    figures: Path | None = None
-    command: tuple[str, ...] = ()
-    keep_events: bool = False
-    device: str = "cpu"
-
-
-@dataclass(frozen=True)
-class CellSpec:
-    """One cell to compute: plain data that can be sent to another process."""
-
-    job: Job
-    folder: Path
-    case: str
-    identity: CellIdentity
-    samples: int = 1
-
-    @property
-    def model(self) -> str:
-        """The submission's name."""
-        return self.folder.name
-
-    @property
-    def key(self) -> str:
-        """The cell's key."""
-        return self.identity.key
-
-    @property
-    def section(self) -> str:
-        """Where its file is, below the model's folder."""
-        return self.job.suite.name
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a cell; without a cell, `problem` says why its model could not be evaluated at all.
-
-    `seconds` is how long it took just now, with all that belongs to it.
-    """
-
-    spec: CellSpec
-    cell: Cell | None
-    problem: str = ""
-    resumed: bool = False
-    seconds: float | None = None
-
-    @property
-    def ok(self) -> bool:
-        """Whether the cell has a number."""
-        return self.cell is not None and self.cell.record.status == "ok"
-
-
-@dataclass(frozen=True)
-class _Telling:
-    """The sample that is shown of a case: its place, its label and classes, and its events."""
-
-    sample: int
-    classes: tuple[int, int, int]
-    clean: npt.NDArray[np.float32]
-    adversarial: npt.NDArray[np.float32]
-
-
-class Workbench:
-    """What the cells of one process share: plugins, loaded data, prepared models. It only saves time."""
-
-    def __init__(self, names: Names | None = None, providers: Providers | None = None) -> None:
-        """Looks up every installed plugin, unless told where to look names up."""
-        self.names = Names.installed() if names is None else names
-        self.providers = Providers.installed() if providers is None else providers
-        self._splits: dict[tuple[Any, ...], Splits] = {}
-        self._setting: tuple[tuple[str, ...], Setting] | None = None
-
-    def splits(self, data: Data, job: Job) -> Splits:
-        """The samples that a suite takes."""
-        key = (data, job.data_dir, job.suite.craft, job.suite.test)
-        if key not in self._splits:
-
-            def load(split: str, limit: int | None) -> Any:
-                return load_data(
-                    data.name,
-                    split,
-                    steps=data.steps,
-                    dt_us=data.dt_us,
-                    binary=data.binary,
-                    data_dir=job.data_dir,
-                    limit=limit,
-                    datasets=self.names.datasets,
-                )
-
-            self._splits[key] = Splits(
-                craft=load("train", job.suite.craft), test=load("test", job.suite.test)
-            )
-        return self._splits[key]
-
-    def setting(self, spec: CellSpec) -> Setting:
-        """The model of a cell, prepared for its suite; kept until another model is asked for.
-
-        Raises:
-            InvalidInput: the submission or its data is not what the cell was planned for.
-            InvalidModel: the model returns NaN.
-        """
-        suite, case = spec.job.suite, spec.job.suite.case(spec.case)
-        key = (str(spec.folder), suite.digest(), spec.identity.device_class)
-        if self._setting is not None and self._setting[0] == key:
-            kept = self._setting[1]
-            if cell_key(kept.model, kept.suite, case, (kept.craft, kept.test)) == spec.identity.result:
-                return kept
-        submission = check_submission(spec.folder, self.names)
-        classifier = build_classifier(submission, self.names, device=spec.identity.device_class)
-        if submission.manifest is None:
-            raise TypeError("a classifier was built without a manifest")
-        is_code, splits = submission.stored is None, self.splits(submission.manifest.data, spec.job)
-        model = model_identity(submission, self.names)
-        if cell_key(model, _suite_identity(suite), case, _data_identity(splits)) != spec.identity.result:
-            raise InvalidInput(
-                f"the files or the data of {spec.model} changed since the run was planned",
-                remedy="run the same command again",
-            )
-        setting = prepare(
-            classifier,
-            splits,
-            suite,
-            name=spec.model,
-            providers=self.providers,
-            command=spec.job.command,
-        )
-        doubt = claimed_gradient_flag(classifier, splits.craft.x, splits.craft.y) if is_code else None
-        setting = replace(setting, model=model, flags=(*setting.flags, *([doubt] if doubt else [])))
-        self._setting = (key, setting)
-        return setting
 
 
 def plan(submission: Submission, job: Job, workbench: Workbench) -> list[CellSpec]:
@@ -191,16 +61,28 @@ def plan(submission: Submission, job: Job, workbench: Workbench) -> list[CellSpe
     if submission.manifest is None:
         return []
     splits = workbench.splits(submission.manifest.data, job)
-    data, samples = _data_identity(splits), len(splits.test.y)
-    model, suite = model_identity(submission, workbench.names), _suite_identity(job.suite)
-
+    test, (craft, whole) = splits.test, data_identity(splits)
+    model, suite = model_identity(submission, workbench.names), suite_identity(job.suite)
     device = job.device if submission.stored is not None else "cpu"  # code is confined to the CPU
+    parts: dict[range, DataIdentity] = {}
 
-    def identity(case: Case) -> CellIdentity:
-        providers = _providers_of(case, workbench.providers)
-        return CellIdentity(cell_key(model, suite, case, data), providers, device_class=device)
+    def identity(case: Case, data: DataIdentity, shard: tuple[int, int] = (0, 1)) -> CellIdentity:
+        result = cell_key(model, suite, case, (craft, data))
+        return CellIdentity(result, _providers_of(case, workbench.providers), shard, device_class=device)
 
-    return [CellSpec(job, submission.folder, case.name, identity(case), samples) for case in job.suite.cases]
+    def shards(case: Case) -> tuple[CellIdentity, ...]:
+        places = shards_of(case, len(test.y), job.suite.shard, workbench.providers.attacks)
+        if len(places) == 1:
+            return ()
+        for each in places:
+            if each not in parts:
+                parts[each] = identify_data(test.subset(np.arange(each.start, each.stop)))
+        return tuple(identity(case, parts[each], (i, len(places))) for i, each in enumerate(places))
+
+    return [
+        CellSpec(job, submission.folder, case.name, identity(case, whole), len(test.y), shards(case))
+        for case in job.suite.cases
+    ]
 
 
 def model_digest(identity: ModelIdentity) -> str:
@@ -209,42 +91,55 @@ def model_digest(identity: ModelIdentity) -> str:
 
 
 def finished_cell(spec: CellSpec, warn: Callable[[str], object]) -> Cell | None:
-    """The cell's result where it is there already; a broken file is set aside, and counts as absent.
+    """The cell's or shard's result where it is there already, with the files that the job asks for.
+
+    A broken file is set aside, and counts as absent.
 
     Raises:
         CannotWrite: a broken file cannot be moved.
     """
-    store = CellStore(spec.job.records)
-    place = (spec.model, spec.section, spec.key)
-    try:
-        cell = store.read(*place)
-    except BrokenCell as error:
-        warn(f"{error}; it was set aside as {store.set_aside(*place).name} and is computed again")
-        return None
-    return cell if cell is not None and cell.record.status in _FINISHED else None
+    cell = _read(spec, warn)
+    finished = cell is not None and cell.record.status in _FINISHED
+    return cell if cell is not None and finished and not lacks_events(spec, cell) else None
 
 
-def run_cell(spec: CellSpec, workbench: Workbench | None = None) -> Cell:
-    """Computes one cell and writes it; the result depends on the spec alone.
+def run_cell(
+    spec: CellSpec,
+    workbench: Workbench | None = None,
+    tell: Callable[[str], object] = lambda message: None,
+) -> Cell:
+    """Computes one cell, or one of its shards, and writes it; the result depends on the spec alone.
+
+    A divided cell takes the shards that are there, and computes the others. Of a finished cell that lacks
+    figures or events which its job asks for, these alone are written: it is attacked again for them, and they
+    are left out where that comes to something else than its record.
+
+    Args:
+        spec: the cell.
+        workbench: what the cells of a process share.
+        tell: told of figures and events that were left out.
 
     Raises:
         CannotWrite: full disk, or no permission.
         ArtSpikingError: the model cannot be prepared: it returns NaN, or does not fit its data.
     """
     setting = (workbench or Workbench()).setting(spec)
-    kept: list[_Telling] = []
-
-    def keep(record: Record, clean: npt.NDArray[np.float32], adversarial: npt.NDArray[np.float32]) -> None:
-        if spec.job.keep_events:
-            keep_events(spec.job.records / spec.model / spec.job.suite.name, spec.identity.key, adversarial)
-        if spec.job.figures is not None:
-            index = _telling_sample(record)
-            classes = (record.labels[index], record.clean[index], record.adversarial[index])
-            kept.append(_Telling(index, classes, clean[index].copy(), adversarial[index].copy()))
-
-    cell = _written(spec, evaluate_case(setting, spec.job.suite.case(spec.case), on_adversarial=keep))
-    for telling in kept:
-        _draw(spec, telling, setting.splits.test.grid.dt_us)
+    if spec.shard is not None:
+        return _run_shard(spec, setting)
+    known = _read(spec, lambda message: None) if spec.job.shows_events else None
+    finished = known if known is not None and known.record.status in _FINISHED else None
+    record, x_adv = _put_together(spec, setting) if spec.shards else _attacked(spec, setting)
+    if finished is not None and finished.record.result() != record.result():
+        tell(
+            f"no events are shown of {spec.model} {spec.case}: attacked again, it comes to other numbers "
+            "than its record; `leaderboard verify` tells which"
+        )
+        return finished
+    if x_adv is not None:
+        test = setting.splits.test
+        show_events(spec, record, test.x, x_adv, dt_us=test.grid.dt_us)
+    cell = _written(spec, record) if finished is None else finished
+    tidy(spec, cell)
     return cell
 
 
@@ -255,14 +150,23 @@ def give_up(spec: CellSpec, error: BaseException, workbench: Workbench | None = 
         CannotWrite, ArtSpikingError: as for `run_cell`.
     """
     setting = (workbench or Workbench()).setting(spec)
+    if spec.shard is not None:
+        setting = part_of(setting, _places(spec, setting))
     return _written(spec, failed_case(setting, spec.job.suite.case(spec.case), error))
 
 
-def _written(spec: CellSpec, record: Record) -> Cell:
-    finished = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    cell = Cell(spec.identity, record, finished)
-    CellStore(spec.job.records).write(spec.model, spec.job.suite.name, cell)
-    return cell
+def tidy(spec: CellSpec, cell: Cell) -> None:
+    """Removes the shards of a cell that is finished; of one that failed they are kept for the next run."""
+    if not spec.shards or cell.record.status not in _FINISHED:
+        return
+    place = spec.units[0].place
+    if not place.is_dir():
+        return
+    for unit in spec.units:
+        (unit.place / f"{unit.key}.json").unlink(missing_ok=True)
+        forget_events(unit.place, unit.key)
+    with contextlib.suppress(OSError):  # another cell's shards are there
+        place.rmdir()
 
 
 def run(
@@ -287,6 +191,7 @@ def run(
     for spec in specs:
         cell = finished_cell(spec, warn)
         if cell is not None:
+            tidy(spec, cell)
             yield Outcome(spec, cell, resumed=True)
             continue
         if spec.model in failed:
@@ -303,12 +208,68 @@ def run(
             yield Outcome(spec, None, failed[spec.model])
 
 
-def _suite_identity(suite: Suite) -> SuiteIdentity:
-    return SuiteIdentity(name=suite.name, version=suite.version, digest=suite.digest())
+def _attacked(spec: CellSpec, setting: Setting) -> tuple[Record, SpikeArray | None]:
+    """The record of a cell that is not divided, and its attacked samples where they are wanted."""
+    found: list[SpikeArray] = []
+
+    def keep(record: Record, clean: SpikeArray, x_adv: SpikeArray) -> None:
+        found.append(x_adv)
+
+    wanted = keep if spec.job.shows_events else None
+    record = evaluate_case(setting, spec.job.suite.case(spec.case), on_adversarial=wanted)
+    return record, found[0] if found else None
 
 
-def _data_identity(splits: Splits) -> tuple[DataIdentity, DataIdentity]:
-    return identify_data(splits.craft), identify_data(splits.test)
+def _put_together(spec: CellSpec, setting: Setting) -> tuple[Record, SpikeArray | None]:
+    """The record of a divided cell, from its shards; those that are not there are computed."""
+    cells = [_tried(unit, again=not spec.merging) or _run_shard(unit, setting) for unit in spec.units]
+    record = merge_shards(setting, spec.job.suite.case(spec.case), [cell.record for cell in cells])
+    if record.status != "ok" or not spec.job.shows_events:
+        return record, None
+    test, parts = setting.splits.test, []
+    for unit in spec.units:
+        shape = (unit.size, *test.x.shape[1:])
+        kept = kept_events(unit.place, unit.key, shape, binary=test.grid.binary)
+        if kept is None:
+            return record, None
+        parts.append(kept[0])
+    return record, np.concatenate(parts).astype(np.float32)
+
+
+def _tried(unit: CellSpec, *, again: bool) -> Cell | None:
+    """A shard that is there; one that failed only if it is not to be tried again."""
+    cell = finished_cell(unit, lambda message: None)
+    return cell if cell is not None or again else _read(unit, lambda message: None)
+
+
+def _run_shard(unit: CellSpec, setting: Setting) -> Cell:
+    def keep(record: Record, clean: SpikeArray, x_adv: SpikeArray) -> None:
+        keep_events(unit.place, unit.key, x_adv)
+
+    wanted = keep if unit.job.shows_events else None
+    case = unit.job.suite.case(unit.case)
+    return _written(unit, evaluate_shard(setting, case, _places(unit, setting), on_adversarial=wanted))
+
+
+def _places(unit: CellSpec, setting: Setting) -> range:
+    case, suite = unit.job.suite.case(unit.case), unit.job.suite
+    return shards_of(case, unit.samples, suite.shard, setting.providers.attacks)[unit.shard or 0]
+
+
+def _read(spec: CellSpec, warn: Callable[[str], object]) -> Cell | None:
+    store, place = CellStore(spec.job.records), (spec.model, spec.section, spec.key)
+    try:
+        return store.read(*place)
+    except BrokenCell as error:
+        warn(f"{error}; it was set aside as {store.set_aside(*place).name} and is computed again")
+        return None
+
+
+def _written(spec: CellSpec, record: Record) -> Cell:
+    finished = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    cell = Cell(spec.own, record, finished)
+    CellStore(spec.job.records).write(spec.model, spec.section, cell)
+    return cell
 
 
 def _providers_of(case: Case, providers: Providers) -> dict[str, str | None]:
@@ -317,23 +278,3 @@ def _providers_of(case: Case, providers: Providers) -> dict[str, str | None]:
     wanted = [("attack", name, providers.attacks) for name in attacks]
     wanted += [("threat", kind, providers.threats) for kind in sorted(set(kinds_in(case.threat)))]
     return {f"{what} {name}": known[name].provider if name in known else None for what, name, known in wanted}
-
-
-def _telling_sample(record: Record) -> int:
-    """The first sample that the attack fooled, or else the first."""
-    outcomes = zip(record.labels, record.clean, record.adversarial, strict=True)
-    return next((i for i, (label, clean, adv) in enumerate(outcomes) if clean == label != adv), 0)
-
-
-def _draw(spec: CellSpec, telling: _Telling, dt_us: int) -> None:
-    """Writes the sample as a picture, and as events for the player on the page."""
-    from art_spiking.figures import attack_figure, save_figure
-
-    if spec.job.figures is None:
-        return
-    place = spec.job.figures / spec.model / spec.job.suite.name
-    clean, adversarial = telling.clean, telling.adversarial
-    figure = attack_figure(clean, adversarial, title=f"{spec.model}, {spec.case}", dt_us=dt_us)
-    save_figure(figure, place / f"{spec.case}.png")
-    recording = recording_of(clean, adversarial, dt_us=dt_us, sample=telling.sample, classes=telling.classes)
-    write_recording(recording, place / f"{spec.case}{SUFFIX}")

@@ -7,6 +7,7 @@ read unless its content has that hash.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from pathlib import Path
 
@@ -69,6 +70,19 @@ def kept_events(place: Path, key: str, shape: tuple[int, ...], *, binary: bool) 
             raise InvalidInput(f"{path} holds no attacked samples", found=f"{error!s:.200}") from error
         raise InvalidInput(f"{path} was changed: it does not have the hash in its name")
     return None
+
+
+def are_kept(place: Path, key: str) -> bool:
+    """Whether there is a file of a cell's attacked samples; it is not read."""
+    return bool(_files(place, key))
+
+
+def forget_events(place: Path, key: str) -> None:
+    """Removes what was kept of a cell, and the folder with the last of them."""
+    for path in _files(place, key):
+        path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # not empty, or not there
+        (place / FOLDER).rmdir()
 
 
 def _files(place: Path, key: str) -> list[Path]:

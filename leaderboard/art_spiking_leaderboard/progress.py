@@ -26,30 +26,34 @@ class Progress:
         self, specs: Sequence[CellSpec], bar: Any = None, *, workers: int = 1, costs: Costs | None = None
     ) -> None:
         self._waiting = {spec.key: spec for spec in specs}
-        self._total = len(specs)
+        self._total, self._done = len(specs), 0
         self._workers = workers
         self._costs = Costs() if costs is None else costs
         self._bar = bar
         self._began: dict[str, float] = {}
 
     def starting(self, spec: CellSpec) -> None:
-        """A cell is about to be computed."""
+        """A cell, or a shard of one, is about to be computed."""
+        if spec.shard is not None and self._waiting.pop(spec.identity.key, None) is not None:
+            self._waiting |= {unit.key: unit for unit in spec.units}
         self._began[spec.key] = time.monotonic()
         if self._bar is not None:
-            self._bar.set_postfix_str(f"{spec.model} {spec.case}{self._rest()}")
+            self._bar.set_postfix_str(f"{_name(spec)}{self._rest()}")
 
     def finished(self, outcome: Outcome) -> None:
-        """A cell has an outcome."""
-        del self._waiting[outcome.spec.key]
-        self._began.pop(outcome.spec.key, None)
+        """A cell or a shard has an outcome."""
+        spec = outcome.spec
+        for key in (spec.key, *(unit.key for unit in spec.units if spec.shard is None)):
+            self._waiting.pop(key, None)
+            self._began.pop(key, None)
         self._costs.learn(outcome)
-        done = self._total - len(self._waiting)
+        self._done += spec.shard is None
         if self._bar is not None:
-            self._bar.update()
+            self._bar.update(spec.shard is None)
             if not outcome.ok:
                 self._bar.write(told(outcome), file=sys.stderr)
         elif not outcome.resumed:
-            click.echo(f"{done} of {self._total}: {told(outcome)}{self._rest()}", err=True)
+            click.echo(f"{self._done} of {self._total}: {told(outcome)}{self._rest()}", err=True)
 
     def seconds_left(self) -> float | None:
         """The estimate, or None before the first finished cell."""
@@ -79,13 +83,18 @@ def progress(specs: Sequence[CellSpec], workers: int = 1, costs: Costs | None = 
 
 def told(outcome: Outcome) -> str:
     """One line on an outcome."""
-    spec, cell = outcome.spec, outcome.cell
+    name, cell = _name(outcome.spec), outcome.cell
     if cell is None:
-        return f"{spec.model} {spec.case}: not evaluated: {outcome.problem}"
+        return f"{name}: not evaluated: {outcome.problem}"
     record = cell.record
     if record.failure is not None:
-        return f"{spec.model} {spec.case}: failed: {record.failure.type}: {record.failure.message}"
+        return f"{name}: failed: {record.failure.type}: {record.failure.message}"
     if record.status != "ok":
-        return f"{spec.model} {spec.case}: no number: {record.flags[-1].text}"
+        return f"{name}: no number: {record.flags[-1].text}"
     share = accuracy(record.labels, record.adversarial)
-    return f"{spec.model} {spec.case}: accuracy {share.value:.2f} in {record.wall_seconds:.0f} s"
+    return f"{name}: accuracy {share.value:.2f} in {record.wall_seconds:.0f} s"
+
+
+def _name(spec: CellSpec) -> str:
+    shard = "" if spec.shard is None else f", shard {spec.shard + 1} of {len(spec.shards)}"
+    return f"{spec.model} {spec.case}{shard}"

@@ -33,12 +33,14 @@ class Told:
         problem: why the model cannot be prepared, or None.
         full: why nothing can be written, or None.
         seconds: how long it took, with all that belongs to it; None if it was there already.
+        notes: what else is to be said.
     """
 
     cell: Cell | None = None
     problem: str | None = None
     full: str | None = None
     seconds: float | None = None
+    notes: tuple[str, ...] = ()
 
 
 class WorkerDied(RuntimeError):
@@ -68,7 +70,7 @@ def processes(workers: int, *, threads: int, minutes: float | None = None, metho
 
 
 def compute(spec: CellSpec, bench: Bench, death: WorkerDied | None = None) -> Told:
-    """In a worker: computes one cell and writes it; nothing that happens here needs to be pickled back.
+    """In a worker: computes one cell or shard and writes it; nothing that happens here is pickled back.
 
     Args:
         spec: the cell.
@@ -78,18 +80,19 @@ def compute(spec: CellSpec, bench: Bench, death: WorkerDied | None = None) -> To
     cell = finished_cell(spec, lambda message: None)
     if cell is not None:
         return Told(cell)  # another run was faster
-    began, limit = time.perf_counter(), _limit()
+    began, limit, notes = time.perf_counter(), _limit(), list[str]()
     if limit is not None:
         faulthandler.dump_traceback_later(limit, exit=True)
     try:
-        cell = run_cell(spec, _bench(bench)) if death is None else give_up(spec, death, _bench(bench))
+        shared = _bench(bench)
+        cell = give_up(spec, death, shared) if death is not None else run_cell(spec, shared, notes.append)
     except CannotWrite as error:
         return Told(full=str(error))
     except _EXPECTED as error:
         return Told(problem=f"{type(error).__name__}: {error}")
     finally:
         faulthandler.cancel_dump_traceback_later()
-    return Told(cell, seconds=time.perf_counter() - began)
+    return Told(cell, seconds=time.perf_counter() - began, notes=tuple(notes))
 
 
 @functools.lru_cache(maxsize=1)

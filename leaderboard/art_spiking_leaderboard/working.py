@@ -144,12 +144,6 @@ def run_all(options: RunOptions, bench: Bench | None = None) -> int:
     elsewhere = resumed_from_elsewhere(resumed, Origin.here())
     if elsewhere is not None:
         _warn(elsewhere)
-    if resumed and options.figures is not None:
-        click.echo(
-            f"{len(resumed)} cells were there already, so their figures were not drawn anew; "
-            "to draw them, choose a fresh --out",
-            err=True,
-        )
     standing = standings([entry for entry in checked if entry.name not in left_out], workbench.names)
     found = tables(standing, CellStore(options.out), suite, _warn)
     for table in found:
@@ -267,13 +261,16 @@ def _compute(
     outcomes, costs, crew = [], Costs(), _crew(options, bench)
     with _indexed(options) as put, progress(specs, crew.workers if crew else 1, costs) as shown:
         if crew is None:
-            steps = run(specs, lambda spec: run_cell(spec, workbench), warn=_warn, starting=shown.starting)
+            steps = run(
+                specs, lambda spec: run_cell(spec, workbench, _warn), warn=_warn, starting=shown.starting
+            )
         else:
             steps = run_on(specs, crew, warn=_warn, starting=shown.starting, costs=costs)
         for outcome in steps:
             shown.finished(outcome)
-            put(outcome)
-            outcomes.append(outcome)
+            if outcome.spec.shard is None:
+                put(outcome)
+                outcomes.append(outcome)
     return outcomes
 
 
