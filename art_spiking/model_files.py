@@ -95,6 +95,7 @@ class ModelReport:
         layer_semantics: The same for single layers; empty where none is stated or that part is wrong.
         input_shape: Of one time step, without batch and time; None where the graph is wrong.
         output_shape: Likewise.
+        hashes: Bytes and SHA-256 of each file that could be read, by its name.
     """
 
     problems: tuple[ModelProblem, ...] = ()
@@ -105,6 +106,7 @@ class ModelReport:
     input_shape: tuple[int, ...] | None = None
     output_shape: tuple[int, ...] | None = None
     layer_semantics: Mapping[str, NeuronSemantics] = field(default_factory=dict)
+    hashes: Mapping[str, tuple[int, str]] = field(default_factory=dict)
 
 
 def save_model(network: SpikingNetwork, folder: str | os.PathLike[str], *, steps: int) -> None:
@@ -159,13 +161,22 @@ def inspect_model(folder: str | os.PathLike[str]) -> ModelReport:
     """Everything that can be found out about a folder's two files, whichever parts of them are wrong."""
     raw_graph, problems = _content(Path(folder) / GRAPH_FILE, MAX_GRAPH_BYTES)
     raw_weights, more = _content(Path(folder) / WEIGHTS_FILE, MAX_WEIGHT_BYTES)
-    problems += more
-    if raw_graph is None:
-        return ModelReport(tuple(problems))
+    hashes = {
+        name: (len(raw), hashlib.sha256(raw).hexdigest())
+        for name, raw in ((GRAPH_FILE, raw_graph), (WEIGHTS_FILE, raw_weights))
+        if raw is not None
+    }
+    report = ModelReport((*problems, *more), hashes=hashes)
+    return report if raw_graph is None else _inspected(raw_graph, raw_weights, report)
+
+
+def _inspected(raw_graph: bytes, raw_weights: bytes | None, read: ModelReport) -> ModelReport:
+    """What two files say that were read; `read` says what kept one from being read."""
+    problems = list(read.problems)
     try:
         table = parse_json(raw_graph)
     except ValueError as error:
-        return ModelReport((*problems, ModelProblem(GRAPH_FILE, "", "JSON", f"{error!s:.200}")))
+        return replace(read, problems=(*problems, ModelProblem(GRAPH_FILE, "", "JSON", f"{error!s:.200}")))
     problems += _table_problems(table)
     header, parts = _part(_Header, table), _part(_Parts, table)
     semantics, more = _semantics(table)
@@ -173,12 +184,13 @@ def inspect_model(folder: str | os.PathLike[str]) -> ModelReport:
     layers, more = _layer_semantics(table)
     problems += more
     if raw_weights is not None and header is not None:
-        problems += _hash_problems(header, raw_weights)
+        problems += _hash_problems(header, read.hashes[WEIGHTS_FILE][1])
     graph = None
     if parts is not None:
         graph, more = _graph(parts, raw_weights)
         problems += more
     report = ModelReport(
+        hashes=read.hashes,
         semantics=semantics,
         dt_us=None if header is None else header.dt_us,
         steps=None if header is None else header.steps,
@@ -339,8 +351,7 @@ def _layer_semantics(table: Any) -> tuple[dict[str, NeuronSemantics], list[Model
     return found, problems
 
 
-def _hash_problems(header: _Header, raw_weights: bytes) -> list[ModelProblem]:
-    digest = hashlib.sha256(raw_weights).hexdigest()
+def _hash_problems(header: _Header, digest: str) -> list[ModelProblem]:
     if digest == header.weights_sha256:
         return []
     expected = f"{digest}, the hash of {WEIGHTS_FILE}"

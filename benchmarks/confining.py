@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-SCRATCH_BYTES = 256 << 20
+SCRATCH_BYTES = 1 << 30
 
 
 def run_confined(command: list[str]) -> int | None:

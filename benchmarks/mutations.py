@@ -202,7 +202,7 @@ def damage_folder(folder: Path, rng: random.Random) -> None:
     if rng.random() < 0.15 or not path.is_file() or path.is_symlink():
         _damage_place(path, rng)
         return
-    if path.stat().st_size > 1 << 24:
+    if path.stat().st_size > 1 << 18:  # some damage repeats it by hundreds
         return
     raw = path.read_bytes()
     damages = [damage_bytes, damage_text, damage_text, damage_text]

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,11 +124,11 @@ def check_submission(folder: Path, names: Names) -> Submission:
     unread = {problem.file for problem in problems}
     problems += parsed.problems
     problems += _name_problems(parsed.stated, folder)
-    problems += _hash_problems(parsed.stated, folder, unread)
+    report = None if is_code else inspect_model(folder)
+    problems += _hash_problems(parsed.stated, folder, unread, {} if report is None else report.hashes)
     problems += unknown_names(parsed.stated, names.datasets, names.defences)
     stored = None
-    if not is_code:
-        report = inspect_model(folder)
+    if report is not None:
         # A file that the folder's own check refused, the model's check refuses again.
         problems += [problem for problem in report.problems if problem.key or problem.file not in unread]
         problems += disagreements(parsed.stated, report)
@@ -245,19 +245,28 @@ def _plain(found: str | int) -> str:
     return found if isinstance(found, str) else shown(found)
 
 
-def _hash_problems(stated: Stated, folder: Path, unread: Collection[str]) -> Iterator[ModelProblem]:
+def _hash_problems(
+    stated: Stated, folder: Path, unread: Collection[str], known: Mapping[str, tuple[int, str]]
+) -> Iterator[ModelProblem]:
     for file, key in zip((*MODEL_FILES, CODE_FILE), ("graph", "weights", "code"), strict=True):
         if file in unread or not (folder / file).is_file():
             continue
-        # In pieces: the weights are read whole once, where their arrays are taken out, and not here too.
-        size, sha256 = 0, hashlib.sha256()
-        with open_regular(folder / file, (REQUIRED | REQUIRED_CODE)[file], follow_links=False) as content:
-            while piece := content.read(_PIECE):
-                size += len(piece)
-                sha256.update(piece)
-        right = {"size": size, "sha256": sha256.hexdigest()}
+        size, sha256 = (
+            known[file] if file in known else _hashed(folder / file, (REQUIRED | REQUIRED_CODE)[file])
+        )
+        right = {"size": size, "sha256": sha256}
         for entry, what in (("size", "size"), ("sha256", "hash")):
             found = stated.get("files", key, entry)
             if found is not None and found != right[entry]:
                 expected = f"{right[entry]}, the {what} of {file}"
                 yield ModelProblem(MANIFEST, f"files.{key}.{entry}", expected, _plain(found))
+
+
+def _hashed(path: Path, most: int) -> tuple[int, str]:
+    """Bytes and SHA-256 of a file, in pieces: it may be large."""
+    size, sha256 = 0, hashlib.sha256()
+    with open_regular(path, most, follow_links=False) as content:
+        while piece := content.read(_PIECE):
+            size += len(piece)
+            sha256.update(piece)
+    return size, sha256.hexdigest()
