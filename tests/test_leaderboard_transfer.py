@@ -172,6 +172,28 @@ def test_samples_of_somebody_else_are_seen_by_what_they_do(options):
     assert why["one"] == "attacked only: the samples kept of flips-c do not give its own record's predictions"
 
 
+def test_cells_that_were_put_together_from_shards_are_sources_too(options, tmp_path):
+    """Divided by samples, the attacked samples and what they do are the same."""
+    whole, bench = scored(options), workbench()
+    divided = suite().model_copy(update={"shard": 5})
+    job = Job(divided, tmp_path / "divided", keep_events=True)
+    for name in ("one", "two"):
+        for spec in plan(check_submission(options.submissions / name, bench.names), job, bench):
+            assert spec.shards
+            run_cell(spec, bench)
+    file = suite_file(tmp_path, divided)
+    file.write_text(f"shard = {divided.shard}\n{file.read_text()}")
+    found = scored(TransferOptions(job.records, options.submissions, str(file)))
+    for source in found.sources:
+        (same,) = (each for each in whole.sources if each.name == source.name)
+        places = [[model.name for model in each.models].index("two") for each in (found, whole)]
+        assert source.worst[places[0]] == same.worst[places[1]]
+        assert {case: column[places[0]] for case, column in source.right.items()} == {
+            case: column[places[1]] for case, column in same.right.items()
+        }
+    assert {source.name for source in found.sources} == {"one", "two"}
+
+
 def test_nothing_kept_is_said_with_the_remedy(options):
     for model in ("one", "two", "three"):
         shutil.rmtree(options.records / model / "small" / FOLDER)
