@@ -14,7 +14,15 @@ from art_spiking.graphs import GraphSpec, Group
 from art_spiking.layers import DelayLayer, FrameLayer, NeuronLayer
 from art_spiking.node_types import Shape
 from art_spiking.recurrence import AnyLayer, scan_group
-from art_spiking.spiking_blocks import Block, blocks_of, fitting, run_block
+from art_spiking.spiking_blocks import (
+    Block,
+    blocks_of,
+    fitting,
+    out_shape,
+    run_block,
+    run_chain,
+    suited,
+)
 
 
 @dataclass(frozen=True)
@@ -103,10 +111,16 @@ def walk(
             continue
         block = _block(schedule, group, layers, held, batch, membrane_of, only)
         if block is not None:
-            done.update(block.names)
-            output = run_block(block, layers, _in_time(held.take(block.convolution), batch))
-            held.put(block.end, output.flatten(0, 1))
-            yield block.end, output, None
+            blocks = _followed(schedule, block, layers, held, batch, membrane_of, only)
+            frames = _in_time(held.take(block.convolution), batch)
+            chained = run_chain(blocks, layers, frames) if len(blocks) > 1 else None
+            output, count = chained or (run_block(block, layers, frames), 1)
+            del frames
+            for each in blocks[:count]:
+                done.update(each.names)
+            end = blocks[count - 1].end
+            held.put(end, output.flatten(0, 1))
+            yield end, output, None
             continue
         run = _stepped if group.is_recurrent else _alone
         yield from run(schedule, group, layers, held, batch, membrane_of)
@@ -129,6 +143,28 @@ def _block(
     if only is None or block.neurons in only:
         block = Block(block.convolution, block.neurons)
     return fitting(block, layers, _in_time(held.peek(block.convolution), batch))
+
+
+def _followed(
+    schedule: Schedule,
+    first: Block,
+    layers: Mapping[str, AnyLayer],
+    held: _Held,
+    batch: Sequence[int],
+    membrane_of: str | None,
+    only: Collection[str] | None,
+) -> list[Block]:
+    """A block and those after it, each of which only the next reads."""
+    x = _in_time(held.peek(first.convolution), batch)
+    blocks, shape = [first], x.shape
+    while only is not None and (name := blocks[-1].next) is not None:
+        shape = out_shape(blocks[-1], layers, shape)
+        block = schedule.blocks[name]
+        fits = suited(block, layers, x, shape) if membrane_of != block.neurons else None
+        if fits is None or block.neurons in only:
+            break
+        blocks.append(fits)
+    return blocks
 
 
 def _alone(

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -13,8 +13,10 @@ from torch import Tensor, nn
 
 from art_spiking.graphs import GraphSpec
 from art_spiking.kernels.frames import can_pool
-from art_spiking.kernels.spiking_conv import spiking_conv2d
+from art_spiking.kernels.spiking_chain import links_of, spiking_chain
+from art_spiking.kernels.spiking_conv import Sizes, is_planar, plan_of, spiking_conv2d
 from art_spiking.layers import NEURON_TYPES, Convolution, Layer, NeuronLayer, Pooling
+from art_spiking.neurons import Coefficients, NeuronSemantics
 from art_spiking.surrogates import Surrogate
 
 # Share of non-zeros up to which a convolution follows events; oneDNN's takes as long at about a half
@@ -33,11 +35,13 @@ class Block:
         convolution: A Conv2d.
         neurons: What it feeds.
         pooling: A SumPool2d that is fed by them, or None.
+        next: The convolution of the block that alone reads this one, and nothing else, or None.
     """
 
     convolution: str
     neurons: str
     pooling: str | None = None
+    next: str | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -64,8 +68,10 @@ def blocks_of(graph: GraphSpec) -> dict[str, Block]:
         pooling = after.get(neurons)
         if pooling is not None and graph.nodes[pooling].type != "SumPool2d":
             pooling = None
-        found[name] = Block(name, neurons, pooling)
-    return found
+        found[name] = Block(name, neurons, pooling, after.get(pooling or neurons))
+    return {
+        name: block if block.next in found else replace(block, next=None) for name, block in found.items()
+    }
 
 
 def fitting(block: Block, layers: Mapping[str, nn.Module], x: Tensor) -> Block | None:
@@ -73,14 +79,20 @@ def fitting(block: Block, layers: Mapping[str, nn.Module], x: Tensor) -> Block |
 
     A layer with hooks is called by itself. So is the convolution if its input is dense.
     """
+    found = suited(block, layers, x, x.shape)
+    return found if found is not None and _density(x) <= _SPARSE else None
+
+
+def suited(block: Block, layers: Mapping[str, nn.Module], like: Tensor, shape: torch.Size) -> Block | None:
+    """`fitting` for any input of a shape, with the device and type of another tensor, however dense it is."""
     convolution, neurons = layers[block.convolution], layers[block.neurons]
     if not isinstance(convolution, Convolution) or not isinstance(neurons, NeuronLayer):
         return None
     surrogate, c = neurons.surrogate, neurons.coefficients
     if (
-        x.device.type != "cpu"
-        or x.dtype not in (torch.float32, torch.float64)
-        or not (convolution.weight.dtype == convolution.bias.dtype == c.decay.dtype == x.dtype)
+        like.device.type != "cpu"
+        or like.dtype not in (torch.float32, torch.float64)
+        or not (convolution.weight.dtype == convolution.bias.dtype == c.decay.dtype == like.dtype)
         or not isinstance(surrogate, Surrogate)
         or surrogate.kernel_code is None
         or neurons.backend == "reference"
@@ -91,53 +103,93 @@ def fitting(block: Block, layers: Mapping[str, nn.Module], x: Tensor) -> Block |
         or _is_watched(neurons)
     ):
         return None
-    options = convolution.options
-    shape = (
-        convolution.weight.shape[0],
-        *(
-            (side + 2 * p - k) // s + 1
-            for side, p, k, s in zip(
-                x.shape[3:], options["padding"], convolution.weight.shape[2:], options["stride"], strict=True
-            )
-        ),
-    )
-    if x.numel() == 0 or min(shape) < 1 or _density(x) > _SPARSE:
+    features = (convolution.weight.shape[0], *_out_sides(convolution, shape))
+    if shape.numel() == 0 or min(features) < 1:
         return None
-    if any(value.numel() != 1 and tuple(value.shape) != shape for value in c.tensors().values()):
+    if any(value.numel() != 1 and tuple(value.shape) != features for value in c.tensors().values()):
         return None
     pooling = layers[block.pooling] if block.pooling else None
     if isinstance(pooling, Pooling) and not _is_watched(pooling):
         window: tuple[Any, ...] = tuple(
             pooling.spec.attributes[k] for k in ("kernel_size", "stride", "padding")
         )
-        if can_pool(torch.Size((1, *shape)), *window):
+        if can_pool(torch.Size((1, *features)), *window):
             return block
-    return Block(block.convolution, block.neurons)
+    return Block(block.convolution, block.neurons, next=None if block.pooling else block.next)
 
 
 def run_block(block: Block, layers: Mapping[str, nn.Module], x: Tensor) -> Tensor:
     """Output (N, T, *G) of a block that `fitting` returned, for its input (N, T, C, H, W)."""
-    convolution, neurons = layers[block.convolution], layers[block.neurons]
-    pooling = layers[block.pooling] if block.pooling else None
-    if (
-        not isinstance(convolution, Convolution)
-        or not isinstance(neurons, NeuronLayer)
-        or not isinstance(neurons.surrogate, Surrogate)
-    ):
-        raise TypeError(f"{block} holds other layers")
-    pool, silent = (1, 1), False
-    if isinstance(pooling, Pooling):
-        pool, silent = pooling.spec.attributes["kernel_size"], pooling.pool_gradient == "lp"  # type: ignore[assignment]
+    convolution, neurons, pool, silent = _parts(block, layers)
     options = convolution.options
     return spiking_conv2d(
         x,
         (convolution.weight, convolution.bias, options["stride"], options["padding"]),
-        neurons.coefficients,
-        neurons.semantics,
-        neurons.surrogate,
+        *_neurons(neurons),
         pool=pool,
         silent=silent,
         keep=_density(x) * convolution.weight[0].numel() > _DEAR,
+    )
+
+
+def run_chain(
+    blocks: Sequence[Block], layers: Mapping[str, nn.Module], x: Tensor
+) -> tuple[Tensor, int] | None:
+    """Output of the first blocks that can be run as one, at least two, and how many; None if none can.
+
+    Args:
+        blocks: Each is the next of the one before; the first as `fitting` returned it, the rest as `suited`.
+        layers: Layer by node name.
+        x: Input (N, T, C, H, W).
+    """
+    plans, weights, shape, planar = [], [], x.shape, is_planar(x)
+    for block in blocks:
+        convolution, neurons, pool, silent = _parts(block, layers)
+        trains = convolution.weight.requires_grad or convolution.bias.requires_grad
+        if silent or (trains and torch.is_grad_enabled()):
+            break
+        sizes = Sizes(convolution.options["stride"], convolution.options["padding"], pool)
+        plans.append(plan_of(shape, planar, convolution.weight, convolution.bias, sizes, _neurons(neurons)))
+        weights.append(convolution.weight)
+        shape, planar = out_shape(block, layers, shape), False
+    links = links_of(plans, weights, x.shape) if len(plans) > 1 else []
+    return (spiking_chain(x, links), len(links)) if len(links) > 1 else None
+
+
+def _parts(
+    block: Block, layers: Mapping[str, nn.Module]
+) -> tuple[Convolution, NeuronLayer, tuple[int, int], bool]:
+    """The convolution, the neurons, the windows and whether a silent window has no gradient."""
+    convolution, neurons = layers[block.convolution], layers[block.neurons]
+    pooling = layers[block.pooling] if block.pooling else None
+    if not isinstance(convolution, Convolution) or not isinstance(neurons, NeuronLayer):
+        raise TypeError(f"{block} holds other layers")
+    if not isinstance(pooling, Pooling):
+        return convolution, neurons, (1, 1), False
+    pool: Any = pooling.spec.attributes["kernel_size"]
+    return convolution, neurons, pool, pooling.pool_gradient == "lp"
+
+
+def _neurons(layer: NeuronLayer) -> tuple[Coefficients, NeuronSemantics, Surrogate]:
+    if not isinstance(layer.surrogate, Surrogate):
+        raise TypeError("a gradient path that is no surrogate has no compiled loop")
+    return layer.coefficients, layer.semantics, layer.surrogate
+
+
+def out_shape(block: Block, layers: Mapping[str, nn.Module], shape: torch.Size) -> torch.Size:
+    """Shape of a block's output (N, T, O, H, W), by that of its input."""
+    convolution, _, pool, _ = _parts(block, layers)
+    sides = (side // p for side, p in zip(_out_sides(convolution, shape), pool, strict=True))
+    return torch.Size((*shape[:2], len(convolution.weight), *sides))
+
+
+def _out_sides(convolution: Convolution, shape: torch.Size) -> tuple[int, ...]:
+    options = convolution.options
+    return tuple(
+        (side + 2 * p - k) // s + 1
+        for side, p, k, s in zip(
+            shape[3:], options["padding"], convolution.weight.shape[2:], options["stride"], strict=True
+        )
     )
 
 

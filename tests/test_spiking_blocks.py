@@ -57,12 +57,12 @@ def ran(monkeypatch) -> list[Block]:
 
 
 def test_a_block_is_what_is_read_by_the_next_alone(network):
-    assert blocks_of(network.to_graph()) == {"0": Block("0", "1", "2"), "3": Block("3", "4")}
+    assert blocks_of(network.to_graph()) == {"0": Block("0", "1", "2", "3"), "3": Block("3", "4")}
 
 
 def test_a_network_runs_them(network, x, ran):
     network(x)
-    assert ran == [Block("0", "1", "2"), Block("3", "4")]
+    assert ran == [Block("0", "1", "2", "3"), Block("3", "4")]
 
 
 def test_activity_sees_the_neurons_themselves(network, x, ran):
@@ -112,7 +112,7 @@ def test_weights_are_trained_as_before(network, x, monkeypatch):
 
 def test_dense_input_is_left_to_the_dense_convolution(network, x, ran):
     network(torch.rand_like(x))
-    assert Block("0", "1", "2") not in ran
+    assert Block("0", "1", "2", "3") not in ran
 
 
 def test_a_layer_that_is_watched_is_called(network, x, ran):

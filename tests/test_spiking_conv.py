@@ -15,7 +15,7 @@ from torch.nn import functional
 from art_spiking.kernels import fused, reference_scan
 from art_spiking.kernels.dense import PLACES, margin_room, packed_taps, serves
 from art_spiking.kernels.dense import by_frame as by_wide_frame
-from art_spiking.kernels.events import Window, add_frame, packed, reach
+from art_spiking.kernels.events import Window, add_frame, margins, packed, reach, sums_size
 from art_spiking.kernels.frames import sum_pool2d
 from art_spiking.kernels.spiking_conv import spiking_conv2d
 from art_spiking.kernels.strided import by_frames, packed_phases
@@ -166,25 +166,28 @@ def test_terms_are_added_in_the_order_of_row_column_channel():
     frame = (torch.rand(5, 7, 16, generator=generator) < 0.3).float().numpy()
     weight = torch.randn(16, 16, 3, 3, generator=generator).numpy()
     window = Window(16, (5, 7), (3, 3), (1, 1), (1, 1), 16, (5, 7), False)
-    out = np.zeros((5, 7, 16), np.float32)
+    out = np.zeros(sums_size(window, 16, 5), np.float32)
     add_frame(
         frame.reshape(-1),
         window,
-        packed(weight, 16),
+        packed(weight, (1, 1)),
         16,
         reach(window, 16),
-        np.empty(112, np.float32),
-        np.empty(112, np.int64),
+        np.empty(560, np.float32),
+        np.empty(560, np.int64),
+        np.empty(5, np.int64),
         (0, 5),
-        out.reshape(-1),
+        out,
     )
-    expected = np.zeros_like(out)
+    expected = np.zeros((5, 7, 16), np.float32)
     around = np.pad(frame, ((1, 1), (1, 1), (0, 0)))
     for k in range(3):
         for j in range(3):
             for c in range(16):
                 expected += around[k : k + 5, j : j + 7, c : c + 1] * weight[:, c, k, j]
-    assert np.array_equal(out, expected)
+    rows, columns, pitch = margins(window)
+    within = out.reshape(-1, pitch, 16)[rows : rows + 5, columns : columns + 7]
+    assert np.array_equal(within, expected)
 
 
 def test_what_is_not_a_number_stays_in_its_reach():

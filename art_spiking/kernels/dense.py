@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
+from art_spiking.kernels.aligned import aligned, row_of
 from art_spiking.kernels.events import Window
 from art_spiking.kernels.rows import row_loop
 from art_spiking.kernels.vectors import LANES, load, multiply_add, spread, spread_at, store
@@ -37,14 +37,16 @@ def packed_taps(weight: Array) -> Array:
     """Weights (O, C, K, L), C a multiple of `LANES`, as [block of c, k, l, o, c] in one axis."""
     outputs, channels, *kernel = weight.shape
     blocks = weight.reshape(outputs, channels // LANES, LANES, *kernel)
-    return np.ascontiguousarray(blocks.transpose(1, 3, 4, 0, 2)).reshape(-1)
+    return aligned(blocks.transpose(1, 3, 4, 0, 2))
 
 
 @row_loop
 def margin_room(window: Window, weights: Array) -> Array:
     """What `by_frame` works in: a frame with zeros beside its rows; small without weights."""
     pitch = (window.out_sides[1] + 2 * (window.kernel[1] - 1)) * window.out_channels
-    return np.zeros(window.out_sides[0] * pitch if weights.size else 0, weights.dtype)
+    wide = row_of(window.out_sides[0] * pitch if weights.size else 0, weights)
+    wide[:] = 0
+    return wide
 
 
 @row_loop

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from art_spiking.compiling import compiled
 from art_spiking.kernels import dense, strided
-from art_spiking.kernels.events import Window, add_frame, reach
+from art_spiking.kernels.aligned import row_of, rows_of
+from art_spiking.kernels.events import Window, add_frame, margins, reach, sums_size
 from art_spiking.kernels.pooling import spread_pooled, write_pooled
 from art_spiking.kernels.rows import BLANK_LATER, advance, retreat, row_loop, start
-from art_spiking.kernels.vectors import LANES, add, load, spread, store
+from art_spiking.kernels.vectors import LANES, add, load, load_first, spread, store, store_first
 
 Array = NDArray[Any]
 
@@ -51,7 +52,7 @@ def tile_width(steps: int, features: int, item_bytes: int, unit: int = 1) -> int
 
 
 @row_loop
-def _drive(
+def write_currents(
     frame: Array,
     first: int,
     n: int,
@@ -61,25 +62,39 @@ def _drive(
     table: Array,
     values: Array,
     places: Array,
+    ends: Array,
     sums: Array,
     bias: Array,
     row: Array,
 ) -> None:
-    """Writes what enters the neurons of a tile, from the input of a convolution, to `row`."""
-    channels = window.out_channels
-    line = channels * window.out_sides[1]
-    here = n // channels
-    for k in range(0, here * lanes, LANES):
-        store(sums, k, spread(sums.dtype.type(0)))
+    """Writes what enters the neurons of a tile, from the input of a convolution, to `row`.
+
+    `sums`, of `sums_size`, is zero where there are outputs, before and after.
+    """
+    channels, width = window.out_channels, window.out_sides[1]
+    line = channels * width
     band = (first // line, (first + n) // line)
-    add_frame(frame, window, weights, lanes, table, values, places, band, sums)
-    if lanes == channels:
-        for k in range(0, n, LANES):
-            store(row, k, add(load(sums, k), load(bias, k)))
-    else:
-        for place in range(here):
-            for c in range(channels):
-                row[place * channels + c] = sums[place * lanes + c] + bias[place * channels + c]
+    add_frame(frame, window, weights, lanes, table, values, places, ends, band, sums)
+    rows, columns, pitch = margins(window)
+    zero = spread(sums.dtype.type(0))
+    for i in range(band[1] - band[0]):
+        source, target = ((i + rows) * pitch + columns) * lanes, i * line
+        if lanes == channels:
+            for k in range(0, line, LANES):
+                store(row, target + k, add(load(sums, source + k), load(bias, target + k)))
+                store(sums, source + k, zero)
+        else:
+            whole = channels // LANES * LANES
+            for _ in range(width):
+                for c in range(0, whole, LANES):
+                    store(row, target + c, add(load(sums, source + c), load(bias, target + c)))
+                    store(sums, source + c, zero)
+                rest = channels - whole
+                total = add(load(sums, source + whole), load_first(bias, target + whole, rest))
+                store_first(row, target + whole, total, rest)
+                store(sums, source + whole, zero)
+                source += lanes
+                target += channels
 
 
 @compiled
@@ -120,20 +135,24 @@ def forward(
     steps = x.shape[1]
     convolves, pools = weights.size > 0, pool[0] * pool[1] > 1
     features = window.out_channels * window.out_sides[0] * window.out_sides[1] if convolves else x.shape[2]
-    rows = np.empty((11, width), x.dtype)
-    state = np.empty((3, width), x.dtype)
-    spare = np.empty((4, width), x.dtype)
+    rows = rows_of(11, width, x)
+    state = rows_of(3, width, x)
+    spare = rows_of(4, width, x)
     table = reach(window, lanes)
-    inputs = window.sides[1] * window.channels
-    values, places = np.empty(inputs, x.dtype), np.empty(inputs, np.int64)
-    sums = np.empty(width // window.out_channels * lanes if convolves else 0, x.dtype)
+    inputs = window.sides[0] * window.sides[1] * window.channels
+    values, places, ends = row_of(inputs, x), np.empty(inputs, np.int64), np.empty(window.sides[0], np.int64)
+    band_rows = width // (window.out_channels * window.out_sides[1])
+    sums = row_of(sums_size(window, lanes, band_rows) if convolves else 0, x)
     for tile in range(begin, stop):
         sample, first, n = start(tile, features, width, parameters, reset, rows, state)
+        sums[:] = 0
         for t in range(steps):
             if convolves:
                 x_row = currents[sample, t, first : first + n] if currents.size else spare[3]
                 frame = x[sample, t]
-                _drive(frame, first, n, window, weights, lanes, table, values, places, sums, rows[8], x_row)
+                write_currents(
+                    frame, first, n, window, weights, lanes, table, values, places, ends, sums, rows[8], x_row
+                )
             else:
                 x_row = x[sample, t, first : first + n]
             u = potentials[sample, t, first : first + n] if potentials.size else spare[0]
@@ -180,30 +199,33 @@ def backward(
     steps = x.shape[1]
     convolves, pools = weights.size > 0, pool[0] * pool[1] > 1
     features = window.out_channels * window.out_sides[0] * window.out_sides[1] if taps.size else by_x.shape[2]
-    rows = np.empty((11, width), x.dtype)
-    state = np.empty((3, width), x.dtype)
-    spare = np.empty((8, width), x.dtype)
+    rows = rows_of(11, width, x)
+    state = rows_of(3, width, x)
+    spare = rows_of(8, width, x)
     silent, drive, by_row = spare[5], spare[6], spare[7]
     phases, wide = (taps, taps[:0]) if window.planar else (taps[:0], taps)
     planes, phase_sums, line = strided.room(window, phases)
     padded = dense.margin_room(window, wide)
     keeps_counts = several or reset == BLANK_LATER
-    u = np.empty((steps, width), x.dtype)
-    counts = np.empty((steps if keeps_counts else 1, width), x.dtype)
-    candidates = np.empty((steps if reset == BLANK_LATER else 1, width), x.dtype)
+    u = rows_of(steps, width, x)
+    counts = rows_of(steps if keeps_counts else 1, width, x)
+    candidates = rows_of(steps if reset == BLANK_LATER else 1, width, x)
     nothing = np.empty(0, x.dtype)
     table = reach(window, lanes)
-    inputs = window.sides[1] * window.channels
-    values, places = np.empty(inputs, x.dtype), np.empty(inputs, np.int64)
-    sums = np.empty(width // window.out_channels * lanes if convolves else 0, x.dtype)
+    inputs = window.sides[0] * window.sides[1] * window.channels
+    values, places, ends = row_of(inputs, x), np.empty(inputs, np.int64), np.empty(window.sides[0], np.int64)
+    band_rows = width // (window.out_channels * window.out_sides[1])
+    sums = row_of(sums_size(window, lanes, band_rows) if convolves else 0, x)
     for tile in range(begin, stop):
         sample, first, n = start(tile, features, width, parameters, reset, rows, state)
-        spare[:] = 0
+        spare[:], sums[:] = 0, 0
         for t in range(steps):
             if convolves:
                 x_row = drive
                 frame = x[sample, t]
-                _drive(frame, first, n, window, weights, lanes, table, values, places, sums, rows[8], x_row)
+                write_currents(
+                    frame, first, n, window, weights, lanes, table, values, places, ends, sums, rows[8], x_row
+                )
             else:
                 x_row = x[sample, t, first : first + n]
             count = counts[t if keeps_counts else 0]

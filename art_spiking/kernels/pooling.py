@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from art_spiking.kernels.events import Window
 from art_spiking.kernels.rows import row_loop
-from art_spiking.kernels.vectors import LANES, add, load, spread, store
+from art_spiking.kernels.vectors import LANES, add, load, load_first, spread, store, store_first
 
 Array = NDArray[Any]
 
@@ -21,6 +21,7 @@ def write_pooled(
     """Writes the sums over the windows of n features from `first` to their places in a pooled frame."""
     channels, line = window.out_channels, window.out_channels * window.out_sides[1]
     whole = channels // LANES * LANES
+    rest = channels - whole
     out = first // line // pool[0] * (line // pool[1])
     for corner_row in range(0, n, pool[0] * line):
         for corner in range(corner_row, corner_row + line, pool[1] * channels):
@@ -30,12 +31,13 @@ def write_pooled(
                     for j in range(pool[1]):
                         total = add(total, load(fired, corner + k * line + j * channels + c))
                 store(pooled, out + c, total)
-            for c in range(whole, channels):
-                rest = pooled.dtype.type(0)
+            if rest:
+                total = spread(pooled.dtype.type(0))
                 for k in range(pool[0]):
                     for j in range(pool[1]):
-                        rest += fired[corner + k * line + j * channels + c]
-                pooled[out + c] = rest
+                        at = corner + k * line + j * channels + whole
+                        total = add(total, load_first(fired, at, rest))
+                store_first(pooled, out + whole, total, rest)
             out += channels
 
 
@@ -46,6 +48,7 @@ def spread_pooled(
     """Writes to n features from `first` what a pooled frame has for their windows."""
     channels, line = window.out_channels, window.out_channels * window.out_sides[1]
     whole = channels // LANES * LANES
+    rest = channels - whole
     source = first // line // pool[0] * (line // pool[1])
     for corner_row in range(0, n, pool[0] * line):
         for corner in range(corner_row, corner_row + line, pool[1] * channels):
@@ -54,6 +57,6 @@ def spread_pooled(
                     at = corner + k * line + j * channels
                     for c in range(0, whole, LANES):
                         store(row, at + c, load(pooled, source + c))
-                    for c in range(whole, channels):
-                        row[at + c] = pooled[source + c]
+                    if rest:
+                        store_first(row, at + whole, load_first(pooled, source + whole, rest), rest)
             source += channels

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -19,6 +20,7 @@ from art_spiking.kernels.threads import run_shares
 from art_spiking.neurons import Coefficients, NeuronSemantics
 from art_spiking.surrogates import Surrogate
 
+Array = NDArray[Any]
 Pair = tuple[int, int]
 
 _CHANNELS_LAST = (3, 4, 2)
@@ -30,8 +32,8 @@ class Sizes(NamedTuple):
     stride: Pair
     padding: Pair
     pool: Pair
-    silent: bool
-    keep: bool
+    silent: bool = False
+    keep: bool = False
 
 
 def spiking_conv2d(
@@ -68,11 +70,12 @@ def spiking_conv2d(
     return result
 
 
-def _channels_last(x: Tensor) -> bool:
-    return x.permute(0, 1, *_CHANNELS_LAST).is_contiguous() and not x.is_contiguous()
+def is_planar(x: Tensor) -> bool:
+    """Whether frames (N, T, C, H, W) are taken with their channels first: unless channels-last in memory."""
+    return x.is_contiguous() or not x.permute(0, 1, *_CHANNELS_LAST).is_contiguous()
 
 
-def _rows(x: Tensor, *, planar: bool) -> Tensor:
+def in_rows(x: Tensor, *, planar: bool) -> Tensor:
     """(N, T, F) as a view, or a copy if it has another layout."""
     ordered = x if planar else x.permute(0, 1, *_CHANNELS_LAST)
     return ordered.contiguous().flatten(2)
@@ -88,8 +91,8 @@ class _SpikingConv2d(torch.autograd.Function):
         sizes: Sizes,
         neurons: tuple[Coefficients, NeuronSemantics, Surrogate],
     ) -> Tensor:
-        plan = _plan(x, weight, bias, sizes, neurons)
-        rows = _rows(x, planar=plan.window.planar)
+        plan = plan_of(x.shape, is_planar(x), weight, bias, sizes, neurons)
+        rows = in_rows(x, planar=plan.window.planar)
         channels, (height, width) = weight.shape[0], plan.window.out_sides
         shape = (*x.shape[:2], height // sizes.pool[0], width // sizes.pool[1], channels)
         output = torch.empty(shape, dtype=x.dtype)
@@ -111,11 +114,11 @@ class _SpikingConv2d(torch.autograd.Function):
         if output is not None:
             by_output = by_output.masked_fill(output == 0, 0)
         plan: Plan = ctx.plan
-        rows = _rows(x, planar=plan.window.planar)
+        rows = in_rows(x, planar=plan.window.planar)
         if currents is not None:
             rows, plan = currents, plan._replace(weights=no_weights(x))
         needs_x, needs_weight, needs_bias = ctx.needs_input_grad[:3]
-        by_rows = _rows(by_output, planar=False)
+        by_rows = in_rows(by_output, planar=False)
         if needs_x and not (needs_weight or needs_bias):
             at_once = _at_once(rows, by_rows, weight, x, plan)
             if at_once is not None:
@@ -148,19 +151,26 @@ def _at_once(rows: Tensor, by_rows: Tensor, weight: Tensor, x: Tensor, plan: Pla
 
     Tiles must be whole samples, and the convolution one that compiled loops serve.
     """
-    few = has_few_channels(plan.window)
-    if not (few or dense.serves(plan.window)) or not takes_samples_whole(
-        plan, len(x), x.shape[1], x.element_size()
-    ):
+    window = plan.window
+    if not serves_at_once(window) or not takes_samples_whole(plan, len(x), x.shape[1], x.element_size()):
         return None
-    held = weight.detach().numpy()
-    taps = packed_phases(held, plan.window.stride) if few else dense.packed_taps(held)
-    channels, sides = plan.window.channels, plan.window.sides
-    by_x = x.new_empty((*x.shape[:2], channels, *sides) if few else (*x.shape[:2], *sides, channels))
+    lying = (window.channels, *window.sides) if window.planar else (*window.sides, window.channels)
+    by_x = x.new_empty((*x.shape[:2], *lying))
     nothing = np.zeros((0, 0, 0), by_x.numpy().dtype)
     arrays = (by_rows.numpy(), nothing, nothing, by_x.flatten(2).numpy())
-    run_loop(loops.backward, rows, plan, arrays, (taps,), whole=True)
-    return by_x if few else by_x.permute(0, 1, 4, 2, 3)
+    run_loop(loops.backward, rows, plan, arrays, (packed_gradient(weight, window),), whole=True)
+    return by_x if window.planar else by_x.permute(0, 1, 4, 2, 3)
+
+
+def serves_at_once(window: Window) -> bool:
+    """Whether compiled loops give the gradient by a frame as soon as that by its currents is known."""
+    return has_few_channels(window) or dense.serves(window)
+
+
+def packed_gradient(weight: Tensor, window: Window) -> Array:
+    """The weights as those loops take them."""
+    held = weight.detach().numpy()
+    return packed_phases(held, window.stride) if window.planar else dense.packed_taps(held)
 
 
 def _few_channels_gradient(by_current: Tensor, weight: Tensor, window: Window) -> Tensor:
@@ -178,16 +188,18 @@ def _few_channels_gradient(by_current: Tensor, weight: Tensor, window: Window) -
     return by_x
 
 
-def _plan(
-    x: Tensor,
+def plan_of(
+    shape: torch.Size,
+    planar: bool,
     weight: Tensor,
     bias: Tensor | None,
     sizes: Sizes,
     neurons: tuple[Coefficients, NeuronSemantics, Surrogate],
 ) -> Plan:
+    """What the loops need for an input of a shape (N, T, C, H, W), planar in memory or channels-last."""
     stride, padding, pool = sizes.stride, sizes.padding, sizes.pool
     outputs, channels, *kernel = weight.shape
-    sides = x.shape[3:]
+    sides = shape[3:]
     height, width = (
         (side + 2 * p - k) // s + 1 for side, p, k, s in zip(sides, padding, kernel, stride, strict=True)
     )
@@ -199,11 +211,11 @@ def _plan(
         padding,
         outputs,
         (height, width),
-        not _channels_last(x),
+        planar,
     )
     plan = make_plan(*neurons, _CHANNELS_LAST, torch.Size((outputs, height, width)))
     parameters = plan.parameters
     if bias is not None:
         parameters = (*parameters[:-1], np.tile(bias.detach().numpy(), height * width))
-    weights = packed(weight.detach().numpy(), window.lanes)
+    weights = packed(weight.detach().numpy(), stride)
     return plan._replace(parameters=parameters, window=window, weights=weights, pool=pool)

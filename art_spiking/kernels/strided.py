@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from art_spiking.compiling import compiled
+from art_spiking.kernels.aligned import aligned, row_of
 from art_spiking.kernels.events import Window
 from art_spiking.kernels.rows import row_loop
 from art_spiking.kernels.vectors import (
@@ -46,7 +47,7 @@ def packed_phases(weight: Array, stride: tuple[int, int]) -> Array:
     full = np.zeros((outputs, 2 * pairs, depth[0] * stride[0], depth[1] * stride[1]), weight.dtype)
     full[:, :channels, : kernel[0], : kernel[1]] = weight
     split = full.reshape(outputs, pairs, 2, depth[0], stride[0], depth[1], stride[1])
-    return np.ascontiguousarray(split.transpose(4, 6, 1, 3, 5, 0, 2)).reshape(-1)
+    return aligned(split.transpose(4, 6, 1, 3, 5, 0, 2))
 
 
 @compiled
@@ -83,10 +84,11 @@ def room(window: Window, weights: Array) -> tuple[Array, Array, Array]:
         return nothing, nothing, nothing
     pitch, before, places = _lengths(window)
     s_w = window.stride[1]
-    planes = np.zeros(window.out_channels * (before + places), weights.dtype)
-    sums = np.zeros(s_w * 2 * places + LANES, weights.dtype)
-    length = max(s_w * (pitch + LANES), window.sides[1] + window.padding[1]) + LANES
-    return planes, sums, np.zeros(length, weights.dtype)
+    planes = row_of(window.out_channels * (before + places), weights)
+    sums = row_of(s_w * 2 * places + LANES, weights)
+    line = row_of(max(s_w * (pitch + LANES), window.sides[1] + window.padding[1]) + LANES, weights)
+    planes[:], sums[:], line[:] = 0, 0, 0
+    return planes, sums, line
 
 
 @row_loop

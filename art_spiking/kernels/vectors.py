@@ -64,6 +64,53 @@ def store(typing: Any, array: Any, index: Any, vector: Any) -> tuple[Any, Callab
     return types.void(array, types.intp, vector), generate
 
 
+def _mask(context: Any, builder: Any, count: Any) -> Any:
+    """Which of `LANES` places come before a count."""
+    integer = ir.IntType(64)
+    places = ir.Constant(ir.VectorType(integer, LANES), list(range(LANES)))
+    nothing = ir.Constant(ir.VectorType(integer, LANES), ir.Undefined)
+    first = builder.insert_element(nothing, count, ir.Constant(ir.IntType(32), 0))
+    everywhere = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+    return builder.icmp_signed("<", places, builder.shuffle_vector(first, nothing, everywhere))
+
+
+def _masked_name(kind: str, bits: int) -> str:
+    return f"llvm.masked.{kind}.v{LANES}f{bits}.p0v{LANES}f{bits}"
+
+
+@intrinsic
+def load_first(typing: Any, array: Any, index: Any, count: Any) -> tuple[Any, Callable[..., Any]]:
+    """`load` of the first elements alone, at most `LANES`; the others are zero, and are not read."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place, alignment = _place(context, builder, signature.args[0], *arguments[:2])
+        vector, mask = place.type.pointee, _mask(context, builder, arguments[2])
+        name = _masked_name("load", 8 * alignment)
+        shape = ir.FunctionType(vector, [place.type, ir.IntType(32), mask.type, vector])
+        called = cgutils.get_or_insert_function(builder.module, shape, name)
+        width = ir.Constant(ir.IntType(32), alignment)
+        return builder.call(called, [place, width, mask, ir.Constant(vector, None)])
+
+    return VectorType(array.dtype)(array, types.intp, types.intp), generate
+
+
+@intrinsic
+def store_first(
+    typing: Any, array: Any, index: Any, vector: Any, count: Any
+) -> tuple[Any, Callable[..., Any]]:
+    """`store` of the first elements alone, at most `LANES`."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place, alignment = _place(context, builder, signature.args[0], *arguments[:2])
+        held, mask = arguments[2], _mask(context, builder, arguments[3])
+        shape = ir.FunctionType(ir.VoidType(), [held.type, place.type, ir.IntType(32), mask.type])
+        called = cgutils.get_or_insert_function(builder.module, shape, _masked_name("store", 8 * alignment))
+        builder.call(called, [held, place, ir.Constant(ir.IntType(32), alignment), mask])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, vector, types.intp), generate
+
+
 @intrinsic
 def store_zipped(typing: Any, array: Any, index: Any, a: Any, b: Any) -> tuple[Any, Callable[..., Any]]:
     """Writes a[0], b[0], a[1], b[1], ... to array[index : index + 2 * LANES]."""
