@@ -55,7 +55,7 @@ def some_input(samples: int = 5, steps: int = 6) -> Tensor:
 
 @pytest.fixture
 def chained(monkeypatch) -> list[int]:
-    """How many blocks each chain that was run had; two threads, whatever the machine has."""
+    """How many blocks each chain that was run had; four threads, whatever the machine has."""
     seen: list[int] = []
     run = spiking_blocks.spiking_chain
 
@@ -65,7 +65,7 @@ def chained(monkeypatch) -> list[int]:
 
     monkeypatch.setattr(spiking_blocks, "spiking_chain", noted)
     threads = torch.get_num_threads()
-    torch.set_num_threads(2)
+    torch.set_num_threads(4)
     yield seen
     torch.set_num_threads(threads)
 
@@ -142,7 +142,7 @@ def test_frames_whose_channels_come_last(chained):
 
 def test_few_samples_and_trained_weights_run_block_by_block(chained):
     network = network_of(plan_of())
-    network(some_input(3))
+    network(some_input(1))
     assert chained == []
     network.requires_grad_(True)
     network(some_input())

@@ -25,6 +25,8 @@ Array = NDArray[Any]
 _WORTH_A_THREAD = 1 << 16
 # Elements of a scan that take as long as one of a layer that follows a convolution.
 _CONVOLUTION = 8
+# How much more work it is in parts of samples, which all threads share (3.2 for one sample of 31 steps).
+_WORTH_WAITING = 3
 # Potentials of a whole sample that a tile may hold where that saves storing what flows to them.
 _WHOLE_SAMPLE_BYTES = 1 << 24
 # Tiles that a thread should have, so that all are done at about the same time.
@@ -169,9 +171,12 @@ def thread_count(elements: int) -> int:
 
 
 def takes_samples_whole(plan: Plan, samples: int, steps: int, item_bytes: int) -> bool:
-    """Whether tiles may be whole samples: enough for all threads, and potentials of a bearable size."""
+    """Whether tiles may be whole samples: few threads wait for others, and potentials are not too many."""
+    threads = torch.get_num_threads()
+    rounds = -(-samples // threads)
     return (
-        samples >= 2 * torch.get_num_threads() and steps * plan.features * item_bytes <= _WHOLE_SAMPLE_BYTES
+        rounds * threads <= _WORTH_WAITING * samples
+        and steps * plan.features * item_bytes <= _WHOLE_SAMPLE_BYTES
     )
 
 
