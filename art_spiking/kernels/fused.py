@@ -22,7 +22,7 @@ from art_spiking.surrogates import Surrogate
 Array = NDArray[Any]
 
 # Elements that one thread should have to do at least: below, waking another costs more than it saves.
-_WORTH_A_THREAD = 1 << 16
+_WORTH_A_THREAD = 1 << 15
 # Elements of a scan that take as long as one of a layer that follows a convolution.
 _CONVOLUTION = 8
 # How much more work it is in parts of samples, which all threads share (3.2 for one sample of 31 steps).
