@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import datetime
+import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from art_spiking.errors import ArtSpikingError, InvalidInput
+from art_spiking.errors import ArtSpikingError, CannotWrite, InvalidInput
 from art_spiking.metrics import accuracy
 from art_spiking.suites import Suite
 from art_spiking_leaderboard.cells import BrokenCell, Cell, CellStore
@@ -25,6 +26,8 @@ INDEX_VERSION = 1
 FILE = "index.sqlite"
 """Where the index is by default, in the folder of records."""
 _ROWS_AT_ONCE = 500
+_NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE)
+"""What SQLite says where a disk is full: of the file, of its log, and of the memory shared beside it."""
 
 _METADATA = sa.MetaData()
 
@@ -116,6 +119,7 @@ class Index:
 
         Raises:
             InvalidInput: no such database, or no driver for it.
+            CannotWrite: a full disk.
         """
         with _told(url):
             self._engine = _engine(url)
@@ -149,6 +153,7 @@ class Index:
 
         Raises:
             InvalidInput: the database cannot be written.
+            CannotWrite: a full disk.
         """
         built = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         store = CellStore(records)
@@ -229,6 +234,12 @@ def _told(url: str) -> Iterator[None]:
             asked = sa.make_url(url).render_as_string()
         except sa.exc.ArgumentError:
             asked = url.split("@")[-1]
+        if getattr(getattr(error, "orig", None), "sqlite_errorcode", None) in _NO_ROOM:
+            raise CannotWrite(
+                f"cannot write the index {asked}",
+                found="no room left on the disk",
+                remedy="make room and run the same command again",
+            ) from error
         driver = isinstance(error, ImportError | sa.exc.NoSuchModuleError)
         raise InvalidInput(
             "the index cannot be used",

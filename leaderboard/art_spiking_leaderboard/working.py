@@ -193,7 +193,7 @@ def write_site(options: SiteOptions, names: Names | None = None) -> int:
     """Renders the site from the cells on disk.
 
     Raises:
-        InvalidInput: no submission there, or no cell of any.
+        InvalidInput: no submission there, no cell of any, or a folder that cannot be written.
         UnknownName: no such suite.
     """
     names = Names.installed() if names is None else names
@@ -209,6 +209,7 @@ def write_site(options: SiteOptions, names: Names | None = None) -> int:
             asked=f"--records {options.records} --submissions {options.submissions}",
             remedy="run `art-spiking leaderboard run` with --out of that folder first",
         )
+    _check_writable(options.out)
     page = render_site(
         Content(
             boards=[Board(table.suite, table.data, table.rows, table.transfer) for table in found],
