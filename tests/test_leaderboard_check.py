@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from art_spiking_leaderboard.engine import model_digest
 from art_spiking_leaderboard.manifest import MANIFEST, Files
 from art_spiking_leaderboard.manifest_text import manifest_text
 from leaderboard_world import CLASSES, DT_US, SHAPE, STEPS, names, network, tiny_events, write_submission
+from powers import again_without_powers
 
 from art_spiking.errors import InvalidInput
 from art_spiking.model_files import save_model
@@ -277,18 +276,8 @@ def test_semantics_of_a_layer_that_the_graph_does_not_state_are_a_problem(tmp_pa
 
 
 @pytest.mark.parametrize("name", ["submission.toml", "weights.safetensors"])
-def test_a_file_that_may_not_be_read_is_a_problem(folder, name):
-    """Behind bubblewrap, for the superuser may read everything."""
+def test_a_file_that_may_not_be_read_is_a_problem(request, folder, name):
     (folder / name).chmod(0)
-    code = (
-        "import sys, pathlib, leaderboard_world as world\n"
-        "from art_spiking_leaderboard.check import check_submission\n"
-        "print(*check_submission(pathlib.Path(sys.argv[1]), world.names()).problems, sep='\\n')"
-    )
-    command = ["bwrap", "--dev-bind", "/", "/", "--cap-drop", "ALL", "--", sys.executable, "-c", code]
-    try:
-        subprocess.run([*command[:7], "true"], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("bubblewrap is not there, or nobody may use it")
-    done = subprocess.run([*command, str(folder)], capture_output=True, text=True, cwd=Path(__file__).parent)
-    assert f"{name}: expected a file that may be read, found mode 000" in done.stdout, done.stderr
+    if os.access(folder / name, os.R_OK):
+        return again_without_powers(request)
+    assert f"{name}: expected a file that may be read, found mode 000" in texts(folder)
