@@ -19,7 +19,7 @@ _MANTISSAS = ((1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0), (1.0, 2.0, 5.0
 """Ticks that a logarithmic axis may have in each decade, the densest first."""
 _MOST_TICKS = 7
 _LEAST_SPAN = 0.23  # decades, in which the densest has two ticks at least
-_CHARACTER, _LINE = 8.2, 17.0  # of a name, in the plot's pixels, about
+_CHARACTER, _LINE = 9.2, 19.0  # of a name, in the plot's pixels, about
 
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]

@@ -41,6 +41,18 @@ _FLAGS = {
     "craft-is-test": "Universal attacks were fitted on the very samples they were scored on.",
     "own-surrogate": "The attack's choice of spike derivative could not be used with this model, so it went "
     "by the model's own. Attacks that can choose may do more harm.",
+    "black-box": "Only the model's answers could be seen, so attacks by gradient did not run. They might do "
+    "more harm.",
+    "gradient-misleads": "The gradient that the model gives does not rank edits by what they really do, so "
+    "attacks that follow it are led astray. The model may be weaker than its number.",
+    "saturated-loss": "The loss that attacks usually follow is flat for part of the samples although the "
+    "model has a gradient. Attacks with another loss may do more harm.",
+    "more-steps-gain": "With more steps the attack fools more samples, so it had not come to its end.",
+    "unbounded-fails": "Even an attack that may change everything does not fool every sample, so something "
+    "keeps attacks from their way. The model may be weaker than its number.",
+    "own-derivative-masks": "Gradients by another spike derivative lead further than the model's own.",
+    "black-box-beats-white-box": "A search without gradients fools samples that attacks by gradient left "
+    "right, so the gradient hides something.",
     "events-beyond-grid": "Many events come after the last time step and were counted into it, so the model "
     "saw them crowded together. Its numbers are for recordings cut like this.",
     "budget-violation": "The attack returned samples outside its threat model. The case has no number.",
