@@ -102,12 +102,23 @@ def test_on_a_spiking_network_it_beats_its_control():
     assert flipped(made) >= flipped(chance) + 0.2
 
 
+@pytest.mark.parametrize("location", ["random", "best", "attended"])
+def test_it_says_which_gradient_path_won_the_race(location):
+    model, craft, _, labels, _ = spiking_model()
+    paths = [Atan(1.0), Atan(3.0)]
+    attack = SpikingAdversarialPatch(model, REGION, location=location, epochs=2, surrogate=paths)
+    attack.fit(craft[:10], labels[:10])
+    paths = [entry["path"] for entry in attack.chosen["ranking"]]
+    assert {path["alpha"] for path in paths} == {1.0, 3.0}
+    assert attack.chosen["surrogate"] == paths[0]
+
+
 def test_every_search_starts_from_a_patch_of_its_own(monkeypatch):
     starts = []
 
     class Watched(PatchSearch):
-        def __init__(self, view, form, objective, start, *, batch_size):
-            super().__init__(view, form, objective, start, batch_size=batch_size)
+        def __init__(self, view, form, objective, start, **options):
+            super().__init__(view, form, objective, start, **options)
             starts.append(start)
 
     monkeypatch.setattr(patch_module, "PatchSearch", Watched)

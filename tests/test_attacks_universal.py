@@ -115,6 +115,7 @@ class Course:
 
     def __init__(self, *scores):
         self.scores = list(scores)
+        self.label = {"path": {"name": f"from {scores[0]}"}}
 
     def epoch(self, x, y, generator):
         return self.scores.pop(0)
@@ -124,10 +125,12 @@ def test_of_several_searches_the_one_that_leads_goes_on_alone(monkeypatch):
     attack = SpikingUniversalPerturbation(MODEL, EventEdits(14))
     monkeypatch.setattr(attack, "craft_score", lambda candidate, x, y: (candidate, 0.0))
     slow, fast, late = Course(0.9), Course(0.5, 0.2, 0.4), Course(0.6)
-    assert attack.race([slow, fast, late], None, None, None, epochs=3) == (0.2, (0.2, 0.0))
+    assert attack.race([slow, fast, late], LABELS, None, None, epochs=3) == (0.2, (0.2, 0.0))
+    assert attack.chosen["surrogate"] == {"name": "from 0.5"}
+    assert [entry["fooled"] for entry in attack.chosen["ranking"]] == [0.5, 0.4, pytest.approx(0.1)]
     assert slow.scores == fast.scores == late.scores == []
     # A leader that only gets worse does not lose what it had.
-    assert attack.race([Course(0.3, 0.7)], None, None, None, epochs=2)[0] == 0.3
+    assert attack.race([Course(0.3, 0.7)], LABELS, None, None, epochs=2)[0] == 0.3
 
 
 class Exchangeable(samples.WeakCells):
@@ -243,3 +246,39 @@ def test_options_that_do_not_fit_are_refused():
     ):
         with pytest.raises(InvalidInput):
             SpikingUniversalPerturbation(MODEL, EventEdits(3), **options)
+
+
+def test_it_says_which_gradient_path_won_the_race_on_the_craft_split():
+    model, data = host.classifier(), host.data("train", 12)
+    attack = SpikingUniversalPerturbation(model, EventEdits(20, delete=False), epochs=1)
+    attack.fit(data.x, data.y)
+    ranking = attack.chosen["ranking"]
+    assert [entry["path"] for entry in ranking].count(Atan(3.0, through_reset=True).to_dict()) == 2
+    assert [entry.get("readout") for entry in ranking].count("membrane-mean") == 1
+    assert len(ranking) == 4
+    assert attack.chosen["surrogate"] == ranking[0]["path"]
+    assert attack.chosen["samples"] == 12
+    shares = [entry["fooled"] for entry in ranking]
+    assert shares == sorted(shares, reverse=True)
+    # One epoch long, the race's winner is what was fitted.
+    x_adv = attack.perturbation.apply(data.x, seed=0)
+    assert ranking[0]["fooled"] == pytest.approx((model.predict(x_adv).argmax(1) != data.y).mean())
+
+
+def test_a_sweep_before_the_race_stays_told():
+    model, data = host.classifier(), host.data("train", 6)
+    attack = SpikingUniversalPerturbation(
+        model, EventEdits(20, delete=False), epochs=1, surrogate="sweep", batch_size=6
+    )
+    attack.tune(data.x, data.y)
+    swept = attack.chosen["surrogate"]
+    for _ in range(2):
+        attack.fit(data.x, data.y)
+        assert attack.chosen["sweep"]["surrogate"] == swept
+        assert {str(entry["path"]) for entry in attack.chosen["ranking"]} == {str(swept)}
+
+
+def test_a_model_that_keeps_its_own_derivative_is_told_so():
+    attack = SpikingUniversalPerturbation(MODEL, EventEdits(14, delete=False), epochs=1)
+    attack.fit(CRAFT, LABELS)
+    assert [entry["path"] for entry in attack.chosen["ranking"]] == [None]

@@ -64,7 +64,7 @@ class EventAttack(EvasionAttack, Generic[ThreatT]):
 
     Attributes:
         threats: the kinds of threat model that it serves.
-        gradients: whether it differentiates the model; one that does not works on any model that predicts.
+        gradients: whether it needs gradients; one that does not works on any model that predicts.
         universal: whether `fit` makes one perturbation for all samples.
         leaves_fooled: whether samples that are misclassified already are returned unchanged.
         chosen: what `tune` chose, as plain data for the record; empty where nothing was left to choose.
@@ -95,7 +95,7 @@ class EventAttack(EvasionAttack, Generic[ThreatT]):
             art.exceptions.EstimatorError: the estimator is no SpikingClassifier nor BlackBoxEventClassifier.
         """
         super().__init__(estimator=estimator)
-        if self.gradients and not isinstance(estimator, SpikingClassifier):
+        if self.needs_gradients and not isinstance(estimator, SpikingClassifier):
             raise InvalidInput(
                 f"{type(self).__name__} needs gradients, and this model gives none",
                 found=type(estimator).__name__,
@@ -106,6 +106,11 @@ class EventAttack(EvasionAttack, Generic[ThreatT]):
         self.seed = seed
         self.batch_size = batch_size
         EventAttack._check_params(self)
+
+    @property
+    def needs_gradients(self) -> bool:
+        """Whether it needs gradients with the options that it has; what its class says, unless it is told."""
+        return self.gradients
 
     def set_params(self, **kwargs: Any) -> None:
         """ART's; where a value does not fit, the attack stays as it was."""
@@ -273,7 +278,13 @@ class EventAttack(EvasionAttack, Generic[ThreatT]):
 
 
 class Search(Protocol):
-    """A fit of one perturbation, epoch by epoch."""
+    """A fit of one perturbation, epoch by epoch.
+
+    Attributes:
+        label: by what it is differentiated, as plain data; see `labels_of`.
+    """
+
+    label: Mapping[str, Any]
 
     def epoch(self, x: Tensor, y: Tensor, generator: torch.Generator) -> Perturbation:
         """Goes once through the craft split and returns the valid perturbation it has come to."""
@@ -323,7 +334,7 @@ class UniversalAttack(EventAttack):
     def race(
         self, searches: Sequence[Search], x: Tensor, y: Tensor, generator: torch.Generator, *, epochs: int
     ) -> tuple[Perturbation, tuple[float, float]]:
-        """Runs every search for one epoch and the best one for the others.
+        """Runs every search for one epoch and the best one for the others; `chosen` says which that was.
 
         Returns:
             The best perturbation seen, by `craft_score`, and its score.
@@ -333,12 +344,26 @@ class UniversalAttack(EventAttack):
             candidate = search.epoch(x, y, generator)
             runs.append((self.craft_score(candidate, x, y), candidate, search))
         score, best, search = min(runs, key=lambda run: run[0])
+        self.note_race([(one.label, found) for found, _, one in runs], len(x))
         for _ in range(epochs - 1):
             candidate = search.epoch(x, y, generator)
             value = self.craft_score(candidate, x, y)
             if value < score:
                 score, best = value, candidate
         return best, score
+
+    def note_race(self, runs: Sequence[tuple[Mapping[str, Any], tuple[float, float]]], samples: int) -> None:
+        """Puts into `chosen` what won a race on the craft split and how all did, in the form of `Choice`.
+
+        Args:
+            runs: by what each search is differentiated, and its `craft_score`; the lowest won.
+            samples: of the craft split.
+        """
+        ranked = sorted(runs, key=lambda run: run[1])
+        ranking = [{**label, "fooled": 1 - unfooled, "lead": -left} for label, (unfooled, left) in ranked]
+        swept = self.chosen if "refused" in self.chosen else self.chosen.get("sweep")
+        race = {"surrogate": ranking[0]["path"], "samples": samples, "ranking": ranking}
+        self.chosen = race if swept is None else {**race, "sweep": swept}
 
     def craft_score(self, candidate: Perturbation, x: Tensor, y: Tensor) -> tuple[float, float]:
         """Scores a candidate on the craft split; lower is better for the attacker.
@@ -399,6 +424,13 @@ def attack_views(estimator: SpikingClassifier, surrogates: Surrogates) -> list[S
             remedy="call tune(x, y) with a craft split first, or name a gradient path",
         )
     return [estimator.with_surrogate(surrogate) for surrogate in checked_surrogates(surrogates)]
+
+
+def labels_of(estimator: SpikingClassifier, surrogates: Surrogates) -> list[dict[str, Any]]:
+    """Returns what records call the views of `attack_views`, in their order: by path, None for the own."""
+    if surrogates is None or not estimator.exchanges_surrogate:
+        return [{"path": None}]
+    return [{"path": path.to_dict()} for path in checked_surrogates(surrogates)]
 
 
 def checked_surrogates(surrogates: Surrogates) -> list[GradientPath]:

@@ -49,7 +49,6 @@ class MinimalEdits(EventAttack):
     """
 
     attack_params: ClassVar[list[str]] = [*EventAttack.attack_params, "attack", "parameters", "probes"]
-    gradients: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -130,6 +129,11 @@ class MinimalEdits(EventAttack):
             self.estimator, self.threat, **given, seed=self.seed, batch_size=self.batch_size
         )
         return built
+
+    @property
+    def needs_gradients(self) -> bool:
+        """Whether the attack does; it says so itself where the model has none."""
+        return hasattr(self, "inner") and self.inner.needs_gradients
 
     @property
     def surrogate(self) -> Any:

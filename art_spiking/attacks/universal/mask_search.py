@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,7 +21,11 @@ _LEAST_RATE = 0.08
 
 
 class MaskSearch:
-    """A soft mask on its way, as `UniversalAttack.race` runs it."""
+    """A soft mask on its way, as `UniversalAttack.race` runs it.
+
+    Attributes:
+        label: by what it is differentiated, as plain data.
+    """
 
     def __init__(
         self,
@@ -31,6 +36,7 @@ class MaskSearch:
         max_shift: int,
         max_translation: int,
         batch_size: int,
+        label: Mapping[str, Any],
     ) -> None:
         """Starts from the empty mask.
 
@@ -41,7 +47,9 @@ class MaskSearch:
             max_shift: most steps by which each sample's mask is turned in time.
             max_translation: most pixels by which it is moved over the sensor.
             batch_size: samples of a gradient.
+            label: by what it is differentiated, as plain data.
         """
+        self.label = label
         self._views, self._space, self._objective = views, space, objective
         self._reach = {"max_shift": max_shift, "max_translation": max_translation}
         self._batch_size = batch_size

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from art_spiking.attacks.base import (
     attack_views,
     check_whole,
     checked_surrogates,
+    labels_of,
 )
 from art_spiking.attacks.objectives import objective_named
 from art_spiking.attacks.universal.patch_search import (
@@ -42,6 +43,9 @@ size is ten to several hundred times too large. It runs twice because starts dif
 patch of 2.5 % ended at an accuracy of .50 from three starts, at .71 from a fourth). The last one serves
 adversarially trained networks; see `MASK_SURROGATES`.
 """
+
+View = tuple[SpikingClassifier, dict[str, Any]]
+"""The model as it is differentiated, and what records call that."""
 
 _SCANNED = 32
 _FINALISTS = 4
@@ -141,7 +145,8 @@ class SpikingAdversarialPatch(UniversalAttack):
     def fit_tensors(self, x: Tensor, y: Tensor, generator: torch.Generator) -> Perturbation:
         """See `UniversalAttack.fit`."""
         side = patch_side(self.threat, x)
-        views = attack_views(self.estimator, self.surrogate)
+        labels = labels_of(self.estimator, self.surrogate)
+        views = list(zip(attack_views(self.estimator, self.surrogate), labels, strict=True))
         starts = torch.rand((len(views), *x.shape[1:3], side, side), generator=generator).to(x.device)
         place = None if isinstance(self.location, str) else (self.location[0], self.location[1])
         form = PatchForm(self.threat, place, self.max_shift)
@@ -156,7 +161,7 @@ class SpikingAdversarialPatch(UniversalAttack):
 
     def _fit_at_best_place(
         self,
-        views: list[SpikingClassifier],
+        views: list[View],
         searches: list[PatchSearch],
         x: Tensor,
         y: Tensor,
@@ -170,17 +175,21 @@ class SpikingAdversarialPatch(UniversalAttack):
             found, score = self.race([search], x, y, generator, epochs=rehearsal)
             tried.append((score, found, view))
         _, found, view = min(tried, key=lambda one: one[0])
+        self.note_race([(label, score) for score, _, (_, label) in tried], len(x))
+        chosen = self.chosen
         start = torch.tensor(found.values, device=x.device)
         forms = [
             PatchForm(self.threat, place, self.max_shift) for place in self._promising_places(start, x, y)
         ]
         finalists = [self._search(view, form, start) for form in forms]
         epochs = max(1, self.epochs - rehearsal)
-        return self._better(forms[0].patch(start), finalists, x, y, generator=generator, epochs=epochs)
+        best = self._better(forms[0].patch(start), finalists, x, y, generator=generator, epochs=epochs)
+        self.chosen = chosen  # the finalists differ in their place alone
+        return best
 
     def _fit_where_it_looks(
         self,
-        views: list[SpikingClassifier],
+        views: list[View],
         starts: Tensor,
         x: Tensor,
         y: Tensor,
@@ -190,7 +199,7 @@ class SpikingAdversarialPatch(UniversalAttack):
         """Races the places where the gradient is largest, each with every surrogate."""
         few = slice(0, _LOOKED_AT)
         objective = objective_named("soft-gap", targeted=self.targeted)
-        seen = attention(views[0], x[few], y[few], objective, batch_size=self.batch_size)
+        seen = attention(views[0][0], x[few], y[few], objective, batch_size=self.batch_size)
         field = first_field(self.estimator.network)
         places = attended_places(seen, starts.shape[3], field, most=_FINALISTS)
         forms = [PatchForm(self.threat, place, self.max_shift) for place in places]
@@ -202,9 +211,10 @@ class SpikingAdversarialPatch(UniversalAttack):
         first = forms[0].patch(starts[0])
         return self._better(first, searches, x, y, generator=generator, epochs=self.epochs)
 
-    def _search(self, view: SpikingClassifier, form: PatchForm, start: Tensor) -> PatchSearch:
+    def _search(self, view: View, form: PatchForm, start: Tensor) -> PatchSearch:
         objective = objective_named("soft-gap", targeted=self.targeted)
-        return PatchSearch(view, form, objective, start, batch_size=self.batch_size)
+        seen, label = view
+        return PatchSearch(seen, form, objective, start, batch_size=self.batch_size, label=label)
 
     def _better(
         self,

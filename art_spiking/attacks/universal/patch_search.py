@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import numpy as np
 import torch
@@ -112,7 +114,11 @@ class PatchForm:
 
 
 class PatchSearch:
-    """Soft cells of a patch on their way, as `UniversalAttack.race` runs it."""
+    """Soft cells of a patch on their way, as `UniversalAttack.race` runs it.
+
+    Attributes:
+        label: by what it is differentiated, as plain data.
+    """
 
     def __init__(
         self,
@@ -122,6 +128,7 @@ class PatchSearch:
         start: Tensor,
         *,
         batch_size: int,
+        label: Mapping[str, Any],
     ) -> None:
         """Starts from soft cells (T, C, h, w) in [0, 1].
 
@@ -131,7 +138,9 @@ class PatchSearch:
             objective: to ascend.
             start: soft cells.
             batch_size: samples of a gradient.
+            label: by what it is differentiated, as plain data.
         """
+        self.label = label
         self._view, self._form, self._objective, self._batch_size = view, form, objective, batch_size
         self._region = region_of(form.threat)
         self._soft = start

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from art_spiking.attacks.base import (
     check_flag,
     check_whole,
     checked_surrogates,
+    labels_of,
 )
 from art_spiking.attacks.objectives import CappedGap, CappedLead, Objective, gap
 from art_spiking.attacks.universal.filters_in_loop import EventFilter, through_each
@@ -135,8 +136,9 @@ class SpikingUniversalPerturbation(UniversalAttack):
                 max_shift=self.max_shift,
                 max_translation=self._max_translation(),
                 batch_size=self.batch_size,
+                label=label,
             )
-            for view in self._views(x)
+            for view, label in self._views(x)
         ]
         return self.race(searches, x, y, generator, epochs=self.epochs)[0]
 
@@ -148,17 +150,20 @@ class SpikingUniversalPerturbation(UniversalAttack):
         """The event filters that the mask must survive, each in turn; None for no filter."""
         return (None,)
 
-    def _views(self, x: Tensor) -> list[SpikingClassifier]:
-        """The estimator as it is differentiated, once for each search."""
-        views = attack_views(self.estimator, self.surrogate)
+    def _views(self, x: Tensor) -> list[tuple[SpikingClassifier, dict[str, Any]]]:
+        """The estimator as it is differentiated, once for each search, and what records call that."""
+        labels = labels_of(self.estimator, self.surrogate)
+        views = list(zip(attack_views(self.estimator, self.surrogate), labels, strict=True))
         if not self.smooth or self.estimator.network is None or self.estimator.model.readout == _SMOOTH:
             return views
         try:
-            smooth = views[0].with_readout(_SMOOTH)
+            smooth = views[0][0].with_readout(_SMOOTH)
             potentials = smooth.predict_torch(x[:1]).shape[1]
         except (InvalidInput, InvalidModel):
             return views  # no neuron layer, or several, lead to the output
-        return [*views, smooth] if potentials == self.estimator.nb_classes else views
+        if potentials != self.estimator.nb_classes:
+            return views
+        return [*views, (smooth, {**labels[0], "readout": _SMOOTH})]
 
     def _objective(self, view: SpikingClassifier, x: Tensor, y: Tensor) -> Objective:
         """The capped objective, its cap in proportion to how large the view's logits are."""
