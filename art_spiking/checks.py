@@ -12,6 +12,7 @@ import torch
 
 from art_spiking.attacks.objectives import soft_gap
 from art_spiking.errors import InvalidInput, InvalidModel
+from art_spiking.estimators.blackbox import BlackBoxEventClassifier
 from art_spiking.estimators.draws import DECISION_DRAWS, TOLERANCE, draw_difference
 from art_spiking.events import validate_spike_tensor
 from art_spiking.metrics import Classes, accuracy
@@ -19,7 +20,7 @@ from art_spiking.records import Flag
 from art_spiking.surroundings import own_surroundings
 
 if TYPE_CHECKING:
-    from art_spiking.estimators import SpikingClassifier
+    from art_spiking.estimators import EventClassifier
     from art_spiking.threats import ThreatModel, Violation
 
 Array = npt.NDArray[Any]
@@ -34,7 +35,7 @@ BATCH_SHARE = 0.05
 """From this share of samples on whose logits change with their batch, the model is taken to mix samples."""
 
 
-def model_flags(estimator: SpikingClassifier, x: Array, y: Array) -> tuple[Flag, ...]:
+def model_flags(estimator: EventClassifier, x: Array, y: Array) -> tuple[Flag, ...]:
     """Every doubt that the model itself raises, whatever the attack.
 
     Args:
@@ -55,12 +56,15 @@ def model_flags(estimator: SpikingClassifier, x: Array, y: Array) -> tuple[Flag,
     return tuple(flag for flag in found if flag is not None)
 
 
-def zero_gradient_flag(estimator: SpikingClassifier, x: torch.Tensor, y: torch.Tensor) -> Flag | None:
-    """A flag when the gradient is exactly zero, or missing, for many samples.
+def zero_gradient_flag(estimator: EventClassifier, x: torch.Tensor, y: torch.Tensor) -> Flag | None:
+    """A flag when the gradient is exactly zero, or missing, for many samples, or cannot be had.
 
     It is the gradient of what the attacks ascend: that of cross entropy vanishes by itself where spike counts
-    leave no doubt, and blinds none of them.
+    leave no doubt, and blinds none of them. A black box gives none by its nature: that is a flag of its own.
     """
+    if isinstance(estimator, BlackBoxEventClassifier):
+        text = "the model is a black box: attacks by gradient cannot run, and they might find more"
+        return Flag(code="black-box", text=text)
     try:
         with own_surroundings(0):
             gradient, _ = copy.deepcopy(estimator).input_gradient(x, y, objective=soft_gap)
@@ -74,7 +78,7 @@ def zero_gradient_flag(estimator: SpikingClassifier, x: torch.Tensor, y: torch.T
     return Flag(code="zero-gradient", text=text, value=share)
 
 
-def randomness_flag(estimator: SpikingClassifier, x: torch.Tensor) -> Flag | None:
+def randomness_flag(estimator: EventClassifier, x: torch.Tensor) -> Flag | None:
     """A flag when two fresh copies of the model differ on one input: it draws random numbers."""
     worst = draw_difference(estimator, x)
     if worst <= TOLERANCE:
@@ -86,7 +90,7 @@ def randomness_flag(estimator: SpikingClassifier, x: torch.Tensor) -> Flag | Non
     return Flag(code="non-deterministic", text=text, value=worst)
 
 
-def state_flag(estimator: SpikingClassifier, x: torch.Tensor) -> Flag | None:
+def state_flag(estimator: EventClassifier, x: torch.Tensor) -> Flag | None:
     """A flag when logits depend on what the model was shown before."""
     fresh = _logits(copy.deepcopy(estimator), x, seed=0)
     used = copy.deepcopy(estimator)
@@ -98,7 +102,7 @@ def state_flag(estimator: SpikingClassifier, x: torch.Tensor) -> Flag | None:
     return Flag(code="state-leak", text=text, value=worst)
 
 
-def batch_flag(estimator: SpikingClassifier, x: torch.Tensor) -> Flag | None:
+def batch_flag(estimator: EventClassifier, x: torch.Tensor) -> Flag | None:
     """A flag when a sample's logits depend on the samples beside it, or on its place among them."""
     model = copy.deepcopy(estimator)
     together = _logits(model, x, seed=0)
@@ -155,7 +159,7 @@ def _violation_flag(violations: list[Violation], rule: str, samples: int) -> Fla
     return Flag(code="budget-violation", text=text, value=worst.found)
 
 
-def _logits(estimator: SpikingClassifier, x: torch.Tensor, *, seed: int) -> torch.Tensor:
+def _logits(estimator: EventClassifier, x: torch.Tensor, *, seed: int) -> torch.Tensor:
     with own_surroundings(seed):
         return estimator.predict_torch(x, batch_size=len(x))
 

@@ -6,11 +6,11 @@ import pytest
 import spiking_stand_ins
 import torch
 
-from art_spiking.attacks import AutoSpike, EventGradientAttack, EventSquare, SpikeRetiming
+from art_spiking.attacks import AutoSpike, EventGradientAttack, EventSquare, RetimingSquare, SpikeRetiming
 from art_spiking.attacks.ensemble.members import CHOSEN_STEPS, EDITS, RETIMING, TUNING_STEPS, VERSION
 from art_spiking.attacks.ensemble.next_classes import NextClasses
 from art_spiking.errors import InvalidInput
-from art_spiking.estimators import SpikingClassifier
+from art_spiking.estimators import BlackBoxEventClassifier, SpikingClassifier
 from art_spiking.estimators.draws import decide
 from art_spiking.surrogates import Atan
 from art_spiking.threats import EventEdits, PatchRegion, Retiming
@@ -105,7 +105,7 @@ def test_an_exhaustive_run_tells_what_each_contributes():
 def test_it_is_never_weaker_than_a_member():
     model = SpikingClassifier(spiking_stand_ins.TinyNetwork(), input_shape=spiking_stand_ins.SHAPE)
     x, y = spiking_stand_ins.events(12, seed=3)
-    x, y = x[:6], y[:6]
+    x, y = x[:3], y[:3]
     for threat in (EventEdits(6), Retiming(1)):
         attack = AutoSpike(model, threat)
         both = model.predict(attack.generate(x, y)).argmax(1) != y
@@ -116,9 +116,9 @@ def test_it_is_never_weaker_than_a_member():
 @pytest.mark.parametrize("threat", [EventEdits(6), EventEdits(0.3), Retiming(1)], ids=repr)
 def test_a_sample_gets_the_same_result_in_any_batch(threat):
     model = SpikingClassifier(spiking_stand_ins.TinyNetwork(), input_shape=spiking_stand_ins.SHAPE)
-    x, y = spiking_stand_ins.events(6, seed=3)
+    x, y = (part[:3] for part in spiking_stand_ins.events(6, seed=3))
     together = AutoSpike(model, threat).generate(x, y)
-    alone = [AutoSpike(model, threat).generate(x[k : k + 1], y[k : k + 1])[0] for k in range(6)]
+    alone = [AutoSpike(model, threat).generate(x[k : k + 1], y[k : k + 1])[0] for k in range(3)]
     np.testing.assert_array_equal(together, np.stack(alone))
 
 
@@ -157,9 +157,10 @@ def test_the_ensembles_are_frozen():
         "retiming, narrow": (SpikeRetiming, {"steps": 30}, narrow),
         "retiming, no reset path": (SpikeRetiming, {"steps": 30}, Atan(2.0)),
         "retiming, next classes": (NextClasses, towards, wide),
+        "retiming square": (RetimingSquare, {"queries": 1000}, None),
     }
     assert {m.name: (m.build, m.parameters, m.surrogate) for m in (*EDITS, *RETIMING)} == expected
-    assert (TUNING_STEPS, CHOSEN_STEPS, VERSION) == (10, 60, 2)
+    assert (TUNING_STEPS, CHOSEN_STEPS, VERSION) == (10, 60, 3)
 
 
 def test_members_ask_for_their_derivative_where_the_model_exchanges_it():
@@ -266,6 +267,41 @@ def test_a_random_model_is_fooled_by_the_majority_of_its_draws():
     classes, _ = decide(model, torch.from_numpy(x_adv), draws=101, seed=7)
     assert (classes.numpy() != 0).all()
     np.testing.assert_array_equal(x_adv, AutoSpike(model, threat).generate(X, Y))
+
+
+LATE = torch.zeros(SHAPE)
+LATE[8:, :, :4, :4] = 1.0
+LATE_BAR = float((X * LATE.numpy()).reshape(8, -1).sum(1).max()) + 1
+
+
+@pytest.mark.parametrize(
+    ("threat", "kind", "weights", "bar"),
+    [(EventEdits(40), EventSquare, CORNER, BAR), (Retiming(max_moved=40), RetimingSquare, LATE, LATE_BAR)],
+)
+def test_a_black_box_is_attacked_by_the_members_without_gradients_and_the_report_says_so(
+    threat, kind, weights, bar
+):
+    model = samples.weak(weights, bar)
+    box = BlackBoxEventClassifier(model.predict, SHAPE, 2)
+    attack = AutoSpike(box, threat)
+    attack.tune(X, Y)
+    x_adv = attack.generate(X, Y)
+    np.testing.assert_array_equal(x_adv, kind(box, threat, queries=1000).generate(X, Y))
+    assert fooled(box, x_adv).any()
+    assert threat.violations(x_adv, X) == []
+    assert [type(member) for _, member in attack.members()] == [kind]
+    (left,) = attack.left_out
+    assert (left.what, left.samples, left.timed) == ("gradients", tuple(range(8)), False)
+    assert "black box" in left.why
+
+
+def test_a_random_black_box_is_fooled_by_the_majority_of_its_draws():
+    model, threat = SpikingClassifier(Draws(CORNER, BAR), input_shape=SHAPE), EventEdits(40)
+    box = BlackBoxEventClassifier(model.predict, SHAPE, 2)
+    x_adv = AutoSpike(box, threat, minutes=5).generate(X, Y)
+    classes, _ = decide(model, torch.from_numpy(x_adv), draws=101, seed=7)
+    # The search stops at the bar, on which side of it a sample lies is nearly chance there.
+    assert (classes.numpy() != 0).mean() >= 0.6
 
 
 @pytest.mark.parametrize("threat", [PatchRegion(0.1), "edits"])

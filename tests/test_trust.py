@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from art_spiking.estimators import BlackBoxEventClassifier
 from art_spiking.threats import EventEdits, Linf, Retiming
 from art_spiking.trust import CHECKS, examine
 from art_spiking.trust.by_attack import PLATEAU_STEPS
@@ -62,9 +63,23 @@ def test_the_plateau_is_about_the_survivors():
 
 def test_retiming_is_examined_too_and_other_threats_say_so():
     findings = found(masked_models.unmasked(), Retiming(1))
-    assert "serves this threat model" in findings["black-box"].text
+    assert "300 queries without gradients fool" in findings["black-box"].text
+    findings = found(masked_models.classifier(Blind(host_samples.network())), Retiming(2, max_moved=30))
+    assert findings["black-box"].code == "black-box-beats-white-box"
     findings = found(masked_models.unmasked(), Linf(0.5))
     assert findings["plateau"].text.startswith("does not apply")
+    assert "serves this threat model" in findings["black-box"].text
+
+
+@pytest.mark.parametrize("threat", [THREAT, Retiming(1)], ids=repr)
+def test_of_a_black_box_no_check_by_gradients_applies(threat):
+    model = masked_models.unmasked()
+    box = BlackBoxEventClassifier(model.predict, model.input_shape, model.nb_classes)
+    findings = found(box, threat)
+    assert list(findings) == list(CHECKS)
+    for finding in findings.values():
+        assert finding.text == "does not apply: the model is a black box, which gives no gradients"
+        assert finding.code is None
 
 
 def test_what_the_time_does_not_allow_is_left_out():

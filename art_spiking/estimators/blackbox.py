@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -72,6 +73,26 @@ class BlackBoxEventClassifier(BlackBoxClassifier):
             int(nb_classes),
             preprocessing_defences=preprocessing_defences,
             postprocessing_defences=postprocessing_defences,
+        )
+
+    @property
+    def network(self) -> None:
+        """None: whatever network answers is not known."""
+        return None
+
+    @property
+    def exchanges_surrogate(self) -> bool:
+        """Never: it gives no gradients."""
+        return False
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> BlackBoxEventClassifier:
+        """A classifier around the same function, which may be a service, with queries counted anew."""
+        return type(self)(
+            self._predict_fn,
+            self.input_shape,
+            self.nb_classes,
+            preprocessing_defences=copy.deepcopy(self.preprocessing_defences, memo),
+            postprocessing_defences=copy.deepcopy(self.postprocessing_defences, memo),
         )
 
     @property

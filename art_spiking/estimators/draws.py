@@ -12,7 +12,7 @@ from torch import Tensor
 from art_spiking.surroundings import own_surroundings
 
 if TYPE_CHECKING:
-    from art_spiking.estimators.classifier import SpikingClassifier
+    from art_spiking.estimators import EventClassifier
 
 DECISION_DRAWS = 10
 """Forward passes whose majority is what a random model says."""
@@ -23,7 +23,7 @@ TOLERANCE = 1e-4
 _SEEDS = (0, 0, 1)
 
 
-def draw_difference(estimator: SpikingClassifier, x: Tensor) -> float:
+def draw_difference(estimator: EventClassifier, x: Tensor) -> float:
     """How far the logits of fresh copies of a model differ on one input, relative to the largest above 1.
 
     Copies, so that state which a model keeps is not taken for randomness; two of them with the same seed, so
@@ -34,13 +34,13 @@ def draw_difference(estimator: SpikingClassifier, x: Tensor) -> float:
     return max(float((first - other).abs().max()) for other in others) / scale
 
 
-def is_random(estimator: SpikingClassifier, x: Tensor) -> bool:
+def is_random(estimator: EventClassifier, x: Tensor) -> bool:
     """Whether the model draws random numbers, as a few inputs tell."""
     return draw_difference(estimator, x) > TOLERANCE
 
 
 def decide(
-    estimator: SpikingClassifier,
+    estimator: EventClassifier,
     x: Tensor,
     *,
     draws: int,
@@ -71,6 +71,6 @@ def decide(
     return mean.masked_fill(~most, -torch.inf).argmax(1), mean
 
 
-def _drawn(estimator: SpikingClassifier, x: Tensor, seed: int) -> Tensor:
+def _drawn(estimator: EventClassifier, x: Tensor, seed: int) -> Tensor:
     with own_surroundings(seed):
         return estimator.predict_torch(x, batch_size=len(x))

@@ -11,15 +11,16 @@ import numpy.typing as npt
 import torch
 
 from art_spiking.errors import InvalidModel
+from art_spiking.estimators.blackbox import BlackBoxEventClassifier
 from art_spiking.inspection import sample_counts
 from art_spiking.records import Activity, Footprint
 from art_spiking.surroundings import own_surroundings
 
 if TYPE_CHECKING:
-    from art_spiking.estimators import SpikingClassifier
+    from art_spiking.estimators import EventClassifier
 
 
-def activity_of(estimator: SpikingClassifier, x: npt.NDArray[np.float32], *, batch: int) -> Activity | None:
+def activity_of(estimator: EventClassifier, x: npt.NDArray[np.float32], *, batch: int) -> Activity | None:
     """What the neurons do with samples, behind the model's defences; no query is counted.
 
     One pass more, in the batches that are scored: a model that draws random numbers may do otherwise in
@@ -35,7 +36,7 @@ def activity_of(estimator: SpikingClassifier, x: npt.NDArray[np.float32], *, bat
         network without neurons.
     """
     network = estimator.network
-    if network is None:
+    if network is None or isinstance(estimator, BlackBoxEventClassifier):
         return None
     with own_surroundings(zlib.crc32(np.ascontiguousarray(x).data)):
         parts = torch.split(torch.from_numpy(x).to(estimator.device), batch)
@@ -47,9 +48,10 @@ def activity_of(estimator: SpikingClassifier, x: npt.NDArray[np.float32], *, bat
     return Activity(spikes=tuple(found.spikes.tolist()), operations=tuple(found.operations.tolist()))
 
 
-def footprint_of(estimator: SpikingClassifier) -> Footprint | None:
+def footprint_of(estimator: EventClassifier) -> Footprint | None:
     """How many parameters a model has, and what they take; None where it shows none."""
-    held = list(estimator.model.network.parameters())
+    box = isinstance(estimator, BlackBoxEventClassifier)
+    held = [] if box else list(estimator.model.network.parameters())
     if not held:
         return None
     return Footprint(

@@ -29,7 +29,7 @@ from art_spiking.suites import Case
 from art_spiking.trust import Battery
 
 if TYPE_CHECKING:
-    from art_spiking.estimators import SpikingClassifier
+    from art_spiking.estimators import EventClassifier
     from art_spiking.threats import Cost
 
 _TRACEBACK_FRAMES = 12
@@ -97,7 +97,7 @@ def _providers(setting: Setting, case: Case) -> dict[str, str]:
     return {what: source[name].provider for what, name, source in named if name in source}
 
 
-def _device(estimator: SpikingClassifier) -> str:
+def _device(estimator: EventClassifier) -> str:
     device = torch.device(estimator.device)
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 

@@ -40,7 +40,7 @@ from art_spiking.surroundings import own_surroundings
 from art_spiking.trust import Battery, examine
 
 if TYPE_CHECKING:
-    from art_spiking.estimators import SpikingClassifier
+    from art_spiking.estimators import EventClassifier
     from art_spiking.threats import ThreatModel
 
 SpikeArray = npt.NDArray[np.float32]
@@ -79,7 +79,7 @@ class _Run:
 
 
 def evaluate(
-    estimator: SpikingClassifier,
+    estimator: EventClassifier,
     splits: Splits,
     suite: Suite,
     *,

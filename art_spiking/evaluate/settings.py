@@ -19,17 +19,18 @@ import torch
 import art_spiking
 from art_spiking.checks import model_flags
 from art_spiking.errors import InvalidInput, InvalidModel
+from art_spiking.estimators.blackbox import BlackBoxEventClassifier
 from art_spiking.estimators.draws import DECISION_DRAWS, decide
 from art_spiking.evaluate.activity import activity_of, footprint_of
 from art_spiking.records import Activity, DataIdentity, Flag, Footprint, ModelIdentity, SuiteIdentity
 from art_spiking.registry import Catalogue, catalogue, plugin_manager
-from art_spiking.suites import Suite
+from art_spiking.suites import Suite, digest_of
 from art_spiking.surroundings import own_surroundings
 from art_spiking.time_steps import check_step
 
 if TYPE_CHECKING:
     from art_spiking.datasets import EventData
-    from art_spiking.estimators import SpikingClassifier
+    from art_spiking.estimators import EventClassifier
 
 SCORING_BATCH = 50
 """Samples scored at a time."""
@@ -82,7 +83,7 @@ class Setting:
         shard: how many test samples are attacked by themselves; None for all.
     """
 
-    estimator: SpikingClassifier
+    estimator: EventClassifier
     splits: Splits
     providers: Providers
     model: ModelIdentity
@@ -102,7 +103,7 @@ class Setting:
 
 
 def prepare(
-    estimator: SpikingClassifier,
+    estimator: EventClassifier,
     splits: Splits,
     suite: Suite,
     *,
@@ -164,7 +165,7 @@ def prepare(
 
 
 def predict(
-    estimator: SpikingClassifier, x: npt.NDArray[np.float32], *, draws: int = 1
+    estimator: EventClassifier, x: npt.NDArray[np.float32], *, draws: int = 1
 ) -> npt.NDArray[np.int64]:
     """Classes (N,) in the deployed readout; the lowest class wins a tie.
 
@@ -196,20 +197,27 @@ def predict(
     return classes
 
 
-def identify_model(estimator: SpikingClassifier, name: str) -> ModelIdentity:
-    """Who a model is: weights, semantics, readout and the defences in front of it."""
+def identify_model(estimator: EventClassifier, name: str) -> ModelIdentity:
+    """Who a model is: weights, semantics, readout and the defences in front of it.
+
+    The digest of a black box is that of its name and shape alone: nobody sees more of it.
+    """
     network = estimator.network
     semantics: dict[str, Any] = {}
     if network is not None:
         semantics = network.semantics.to_dict()
         semantics |= {f"layer {name}": own.to_text() for name, own in network.layer_semantics.items()}
-    digest = _state_digest(estimator.model) if network is None else network.digest()
+    if isinstance(estimator, BlackBoxEventClassifier):
+        digest, readout = digest_of([name, *estimator.input_shape, estimator.nb_classes]), "black-box"
+    else:
+        digest = _state_digest(estimator.model) if network is None else network.digest()
+        readout = str(estimator.readout)
     # Defences may be None, one, or several, as ART keeps them.
     defences = estimator.preprocessing_defences or []
     return ModelIdentity(
         name=name,
         digest=digest,
-        readout=str(estimator.readout),
+        readout=readout,
         semantics=semantics,
         defences=tuple(_described(defence) for defence in defences),
     )
@@ -243,7 +251,7 @@ def _limited(data: EventData, most: int | None) -> EventData:
     return data if most is None or len(data.y) <= most else data.subset(most)
 
 
-def _check_data(data: EventData, estimator: SpikingClassifier) -> None:
+def _check_data(data: EventData, estimator: EventClassifier) -> None:
     expected, found = tuple(estimator.input_shape), tuple(data.x.shape[1:])
     if found != expected:
         raise InvalidInput(

@@ -16,7 +16,7 @@ import torch
 
 from art_spiking.checks import model_flags
 from art_spiking.errors import InvalidInput
-from art_spiking.estimators import SpikingClassifier
+from art_spiking.estimators import EventClassifier
 from art_spiking.estimators.draws import DECISION_DRAWS, decide, is_random
 from art_spiking.records import Flag
 from art_spiking.surroundings import own_surroundings
@@ -65,7 +65,7 @@ class Battery:
 
 
 def trust(
-    estimator: SpikingClassifier, threat: ThreatModel, x: Array, y: Array, *, seed: int = 0
+    estimator: EventClassifier, threat: ThreatModel, x: Array, y: Array, *, seed: int = 0
 ) -> tuple[Flag, ...]:
     """Every doubt about numbers of this model under this threat model: `checks.model_flags` and `examine`.
 
@@ -80,7 +80,7 @@ def trust(
 
 
 def examine(
-    estimator: SpikingClassifier,
+    estimator: EventClassifier,
     threat: ThreatModel,
     x: Array,
     y: Array,
@@ -90,6 +90,8 @@ def examine(
     minutes: float | None = None,
 ) -> Battery:
     """Runs every check on the first samples that are classified right.
+
+    Of a black box every check says that it does not apply: all of them compare with gradients.
 
     It costs about 9,000 gradients and 40,000 forward passes where the plateau runs to its end, most of them
     there (8 samples, 1,000 steps); a tenth of that where no sample survives.
@@ -138,7 +140,7 @@ def _timed(name: str, check: Check, subject: Subject) -> Finding:
 
 
 def _subject(
-    estimator: SpikingClassifier,
+    estimator: EventClassifier,
     threat: ThreatModel,
     x: Array,
     y: Array,

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from art_spiking.attacks.base import SAMPLE_SURROGATE
 from art_spiking.attacks.edits.space import widened
+from art_spiking.attacks.queries.retiming import RetimingSquare
 from art_spiking.attacks.queries.square import EventSquare
 from art_spiking.threats import EventEdits, EventThreat, Retiming, ThreatModel
 from art_spiking.trust.findings import Finding, Subject
@@ -86,12 +87,16 @@ def transfer(subject: Subject) -> Finding:
 def black_box(subject: Subject) -> Finding:
     """Does a search without gradients fool samples that the model's own gradients do not?"""
     threat = _wide(subject)
-    if not isinstance(threat, EventThreat):
+    if not isinstance(threat, EventThreat | Retiming):
         return Finding("black-box", "no search without gradients serves this threat model")
     x, y = subject.x, subject.y
     own = subject.fooled_by_gradients(None, x, y, threat=threat, steps=SHORT_STEPS)
     view = subject.view() or subject.estimator
-    attack = EventSquare(view, threat, queries=QUERIES, seed=subject.seed)
+    attack: EventSquare | RetimingSquare
+    if isinstance(threat, Retiming):
+        attack = RetimingSquare(view, threat, queries=QUERIES, seed=subject.seed)
+    else:
+        attack = EventSquare(view, threat, queries=QUERIES, seed=subject.seed)
     found = torch.from_numpy(attack.generate(x.cpu().numpy(), y.cpu().numpy())).to(x)
     blind = subject.fooled(found, y)
     only, share = int((blind & ~own).sum()), float((blind & ~own).float().mean())

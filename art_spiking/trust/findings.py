@@ -13,8 +13,8 @@ from art_spiking.attacks.edits.gradient import EventGradientAttack
 from art_spiking.attacks.ensemble.run import GRADIENT_DRAWS, PREDICTION_DRAWS
 from art_spiking.attacks.ensemble.twins import averaged, with_derivative
 from art_spiking.attacks.retiming import SpikeRetiming
-from art_spiking.errors import InvalidModel
-from art_spiking.estimators import SpikingClassifier
+from art_spiking.errors import InvalidInput, InvalidModel
+from art_spiking.estimators import EventClassifier, SpikingClassifier
 from art_spiking.estimators.draws import DECISION_DRAWS, decide
 from art_spiking.records import Flag
 from art_spiking.surrogates import GradientPath
@@ -64,7 +64,7 @@ class Subject:
         seed: of what is drawn.
     """
 
-    estimator: SpikingClassifier
+    estimator: EventClassifier
     threat: ThreatModel
     x: Tensor
     y: Tensor
@@ -73,7 +73,13 @@ class Subject:
     seed: int
 
     def view(self, surrogate: GradientPath | None = None) -> SpikingClassifier | None:
-        """The model as it is differentiated: by itself, or with another derivative; None if it cannot be."""
+        """The model as it is differentiated: by itself, or with another derivative; None if it cannot be.
+
+        Raises:
+            InvalidInput: it is a black box, so that no check by gradients applies.
+        """
+        if not isinstance(self.estimator, SpikingClassifier):
+            raise InvalidInput("the model is a black box, which gives no gradients")
         view = self.estimator if surrogate is None else with_derivative(self.estimator, surrogate)
         if view is None or not self.random:
             return view

@@ -18,9 +18,9 @@ from art_spiking.attacks.ensemble.members import VERSION, Member, ensemble_for
 from art_spiking.attacks.ensemble.outcomes import LeftOut, MemberOutcome
 from art_spiking.attacks.ensemble.run import GRADIENT_DRAWS, PREDICTION_DRAWS, EnsembleRun
 from art_spiking.attacks.ensemble.tuning import chosen_member
-from art_spiking.attacks.ensemble.twins import averaged, with_derivative
+from art_spiking.attacks.ensemble.twins import averaged, averaged_answers, with_derivative
 from art_spiking.errors import InvalidInput
-from art_spiking.estimators import SpikingClassifier
+from art_spiking.estimators import BlackBoxEventClassifier, EventClassifier, SpikingClassifier
 from art_spiking.surroundings import own_surroundings
 from art_spiking.threats import EventEdits, EventThreat, Retiming, ThreatModel
 
@@ -34,10 +34,12 @@ class AutoSpike(EventAttack[ThreatModel]):
     """The strongest of several attacks per sample, in a fixed order from cheap to dear.
 
     What AutoAttack (Croce and Hein, ICML 2020) is for images: attacks that fail for different reasons, no
-    parameter to tune, and a black-box search last, which no masked gradient misleads. `ensembles` lists the
-    members. For edits: gradients under three spike derivatives and two objectives, one that `tune` chose, a
-    long run, restarts towards the next classes, then `EventSquare`; for retiming all but the last. Samples
-    that are fooled leave. What differs: budgets in events.
+    parameter to tune, and a black-box search last, which no masked gradient misleads. `members` lists them.
+    For edits: gradients under three spike derivatives and two objectives, one that `tune` chose, a long run,
+    restarts towards the next classes, then `EventSquare`; for retiming all but the long run, and
+    `RetimingSquare` last. Samples that are fooled leave. What differs: budgets in events.
+
+    Of a model that is a black box the members without gradients alone run, and `left_out` says so.
 
     A model whose surrogate cannot be exchanged is differentiated by a twin, see `twins.with_derivative`, and
     by its own derivative too. Of a model that draws random numbers, members average several draws, and a
@@ -48,17 +50,18 @@ class AutoSpike(EventAttack[ThreatModel]):
 
     Attributes:
         outcomes: what each member did in the last `generate`; empty before.
-        left_out: what it did not do for want of time.
+        left_out: what it did not do, for want of time or of gradients.
         chosen: how the gradient paths did that `tune` chose from; empty before.
     """
 
     threats: ClassVar[tuple[type[ThreatModel], ...]] = (EventThreat, Retiming)
+    gradients: ClassVar[bool] = False
     attack_params: ClassVar[list[str]] = [*EventAttack.attack_params, "exhaustive", "fewest", "minutes"]
     clock: ClassVar[Clock] = staticmethod(time.perf_counter)
 
     def __init__(
         self,
-        estimator: SpikingClassifier,
+        estimator: EventClassifier,
         threat: ThreatModel,
         *,
         exhaustive: bool = False,
@@ -137,10 +140,18 @@ class AutoSpike(EventAttack[ThreatModel]):
                 self._tuned, self.chosen = (found[0],), found[1].to_dict()
         self._tuning = type(self).clock() - begin
 
+    @property
+    def differentiable(self) -> bool:
+        """Whether the model is one that may give gradients, rather than a black box."""
+        return isinstance(self.estimator, SpikingClassifier)
+
     def ensemble(self) -> tuple[Member, ...]:
         """The members, in the order in which they run."""
         fixed = ensemble_for(
-            self.threat, targeted=self.targeted, exchanges=self.estimator.exchanges_surrogate
+            self.threat,
+            targeted=self.targeted,
+            exchanges=self.estimator.exchanges_surrogate,
+            gradients=self.differentiable,
         )
         return (*fixed[:1], *self._tuned, *fixed[1:])
 
@@ -163,7 +174,7 @@ class AutoSpike(EventAttack[ThreatModel]):
             options["targeted"] = self.targeted
         if self.fewest and "fewest" in keywords:
             options["fewest"] = True
-        view: SpikingClassifier | None = self.estimator
+        view: EventClassifier | None = self.estimator
         if member.gradients:
             options["surrogate"] = None
             if member.surrogate is not None and self.estimator.exchanges_surrogate and not random:
@@ -172,7 +183,9 @@ class AutoSpike(EventAttack[ThreatModel]):
                 view = with_derivative(self.estimator, member.surrogate)
         if view is None:
             return None
-        if random:
+        if random and isinstance(view, BlackBoxEventClassifier):
+            view = averaged_answers(view, predictions=PREDICTION_DRAWS)
+        elif random:
             view = averaged(view, gradients=GRADIENT_DRAWS, predictions=PREDICTION_DRAWS)
         return member.build(view, self.threat, **options)
 

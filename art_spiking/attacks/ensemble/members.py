@@ -3,22 +3,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from art_spiking.attacks.base import EventAttack
 from art_spiking.attacks.edits.gradient import EventGradientAttack
 from art_spiking.attacks.ensemble.next_classes import NextClasses
+from art_spiking.attacks.queries.retiming import RetimingSquare
 from art_spiking.attacks.queries.square import EventSquare
 from art_spiking.attacks.retiming import SpikeRetiming
 from art_spiking.surrogates import Atan, GradientPath
 from art_spiking.threats import Retiming, ThreatModel
 
-VERSION = 2
+VERSION = 3
 """Of the ensembles; any change of a member is a new one."""
-
-Build = Callable[..., EventAttack[Any]]
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class Member:
     """
 
     name: str
-    build: Build
+    build: type[EventAttack[Any]]
     parameters: dict[str, Any] = field(default_factory=dict)
     surrogate: GradientPath | None = None
     own: bool = False
@@ -44,7 +42,7 @@ class Member:
     @property
     def gradients(self) -> bool:
         """Whether it differentiates the model."""
-        return self.build is not EventSquare
+        return self.build.gradients
 
     @property
     def gradients_per_sample(self) -> int:
@@ -86,21 +84,29 @@ RETIMING = (
         _WIDE,
         restart=True,
     ),
+    Member("retiming square", RetimingSquare, {"queries": 1000}),
 )
 
 TUNING_STEPS, CHOSEN_STEPS = 10, 60
 """Gradients per sample of a trial on the craft split, and of the member that is chosen there."""
 
 
-def ensemble_for(threat: ThreatModel, *, targeted: bool, exchanges: bool) -> tuple[Member, ...]:
+def ensemble_for(
+    threat: ThreatModel, *, targeted: bool, exchanges: bool, gradients: bool = True
+) -> tuple[Member, ...]:
     """The members for a threat model, in the order in which they run.
 
     Args:
         threat: of edits, or Retiming.
         targeted: whether a class is to be reached; there are no restarts towards other ones then.
         exchanges: whether the model's surrogate can be exchanged; its own derivative is tried where not.
+        gradients: whether the model can be differentiated; the searches that ask it alone are left if not.
     """
     members = RETIMING if isinstance(threat, Retiming) else EDITS
     return tuple(
-        member for member in members if not (member.own and exchanges) and not (member.restart and targeted)
+        member
+        for member in members
+        if not (member.own and exchanges)
+        and not (member.restart and targeted)
+        and (gradients or not member.gradients)
     )

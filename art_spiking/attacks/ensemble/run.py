@@ -28,6 +28,7 @@ SURE = 0.8
 
 _FEW = 4
 _NO_GRADIENT = "no gradient leads from the logits to the input"
+_BLACK_BOX = "the model is a black box, so only members without gradients attack it"
 
 
 class EnsembleRun:
@@ -53,6 +54,9 @@ class EnsembleRun:
         self._prices: Prices | None = None
         self.result = clean.clone()
         self.left_out: list[LeftOut] = []
+        if not auto.differentiable:
+            missing = LeftOut("gradients", _BLACK_BOX, self._places(self._open), timed=False)
+            self.left_out.append(missing)
 
     def all(self) -> None:
         """Lets every member attack, in order."""
@@ -167,8 +171,9 @@ class EnsembleRun:
             begin = self._allowance.elapsed
             model.predict_torch(x, len(x))
             middle = self._allowance.elapsed
-            with suppress(InvalidModel):  # a twin may have a gradient where the model has none
-                model.input_gradient(x, y)
+            if self._auto.differentiable:
+                with suppress(InvalidModel):  # a twin may have a gradient where the model has none
+                    model.input_gradient(x, y)
             forward, gradient = middle - begin, self._allowance.elapsed - middle
         draws = (PREDICTION_DRAWS, GRADIENT_DRAWS) if self._random else (1, 1)
         return Prices(draws[0] * forward / len(x), draws[1] * gradient / len(x))

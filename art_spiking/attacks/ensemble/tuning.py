@@ -41,8 +41,8 @@ def chosen_member(auto: AutoSpike, x: Array, y: Array, allowance: Allowance) -> 
     candidates = [path for path in CANDIDATES if path not in known]
 
     def build(path: GradientPath) -> EventAttack[Any]:
-        options = {"steps": TUNING_STEPS, "targeted": auto.targeted, "batch_size": auto.batch_size}
-        return first.build(auto.estimator, auto.threat, surrogate=path, **options)
+        options: dict[str, Any] = {"steps": TUNING_STEPS, "surrogate": path, "targeted": auto.targeted}
+        return first.build(auto.estimator, auto.threat, **options, batch_size=auto.batch_size)
 
     left = auto.estimator.predict(build(_path(first)).generate(x, y)).argmax(1)
     wanted = np.asarray(y) if np.ndim(y) == 1 else np.argmax(y, 1)

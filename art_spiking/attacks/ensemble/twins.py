@@ -5,13 +5,21 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from art_spiking.attacks.ensemble.straight_through import replace_own_spikes, straight_through
 from art_spiking.errors import InvalidInput, InvalidModel
-from art_spiking.estimators import Objective, SpikingClassifier, cross_entropy
+from art_spiking.estimators import (
+    BlackBoxEventClassifier,
+    Objective,
+    SpikingClassifier,
+    cross_entropy,
+)
 from art_spiking.estimators.inputs import label_indices
 from art_spiking.surrogates import GradientPath, Surrogate
 
@@ -162,6 +170,20 @@ class _Averaged:
         pairs = [self._inner.input_gradient(x, y, objective=objective) for _ in range(self._draws)]
         gradients, logits = zip(*pairs, strict=True)
         return torch.stack(gradients).mean(0), torch.stack(logits).mean(0)
+
+
+def averaged_answers(box: BlackBoxEventClassifier, *, predictions: int) -> BlackBoxEventClassifier:
+    """A view of a random black box: an answer is the mean of several of its own."""
+    return BlackBoxEventClassifier(_MeanAnswer(box, predictions), box.input_shape, box.nb_classes)
+
+
+class _MeanAnswer:
+    def __init__(self, box: BlackBoxEventClassifier, draws: int) -> None:
+        self._box, self._draws = box, draws
+
+    def __call__(self, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        found: npt.NDArray[Any] = np.mean([self._box.predict(x) for _ in range(self._draws)], 0)
+        return found
 
 
 def _around(estimator: SpikingClassifier, network: torch.nn.Module) -> SpikingClassifier:
