@@ -85,6 +85,21 @@ class SumPool:
 
 
 @dataclass(frozen=True)
+class AvgPool:
+    """Means over windows, each starting where the last ended.
+
+    Attributes:
+        kernel: Side of the window.
+    """
+
+    kernel: int
+
+    def node(self, shape: Shape, generator: torch.Generator) -> NodeSpec:
+        """See `LayerPlan`."""
+        return NodeSpec("AvgPool2d", {"kernel_size": self.kernel, "stride": self.kernel, "padding": 0})
+
+
+@dataclass(frozen=True)
 class Flat:
     """All axes of a step merged into one."""
 

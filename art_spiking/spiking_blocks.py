@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from art_spiking.graphs import GraphSpec
-from art_spiking.kernels.frames import can_pool
+from art_spiking.kernels.frames import Windows, can_pool
 from art_spiking.kernels.spiking_chain import links_of, spiking_chain
 from art_spiking.kernels.spiking_conv import Sizes, is_planar, plan_of, spiking_conv2d
 from art_spiking.layers import NEURON_TYPES, Convolution, Layer, NeuronLayer, Pooling
@@ -34,7 +34,7 @@ class Block:
     Attributes:
         convolution: A Conv2d.
         neurons: What it feeds.
-        pooling: A SumPool2d that is fed by them, or None.
+        pooling: A SumPool2d or AvgPool2d that is fed by them, or None.
         next: The convolution of the block that alone reads this one, and nothing else, or None.
     """
 
@@ -66,7 +66,7 @@ def blocks_of(graph: GraphSpec) -> dict[str, Block]:
         if node.type != "Conv2d" or neurons is None or graph.nodes[neurons].type not in NEURON_TYPES:
             continue
         pooling = after.get(neurons)
-        if pooling is not None and graph.nodes[pooling].type != "SumPool2d":
+        if pooling is not None and graph.nodes[pooling].type not in ("SumPool2d", "AvgPool2d"):
             pooling = None
         found[name] = Block(name, neurons, pooling, after.get(pooling or neurons))
     return {
@@ -113,21 +113,20 @@ def suited(block: Block, layers: Mapping[str, nn.Module], like: Tensor, shape: t
         window: tuple[Any, ...] = tuple(
             pooling.spec.attributes[k] for k in ("kernel_size", "stride", "padding")
         )
-        if can_pool(torch.Size((1, *features)), *window):
+        if can_pool(torch.Size((1, *features)), *window) and _parts(block, layers)[2].is_exact:
             return block
     return Block(block.convolution, block.neurons, next=None if block.pooling else block.next)
 
 
 def run_block(block: Block, layers: Mapping[str, nn.Module], x: Tensor) -> Tensor:
     """Output (N, T, *G) of a block that `fitting` returned, for its input (N, T, C, H, W)."""
-    convolution, neurons, pool, silent = _parts(block, layers)
+    convolution, neurons, pool = _parts(block, layers)
     options = convolution.options
     return spiking_conv2d(
         x,
         (convolution.weight, convolution.bias, options["stride"], options["padding"]),
         *_neurons(neurons),
         pool=pool,
-        silent=silent,
         keep=_density(x) * convolution.weight[0].numel() > _DEAR,
     )
 
@@ -144,11 +143,12 @@ def run_chain(
     """
     plans, weights, shape, planar = [], [], x.shape, is_planar(x)
     for block in blocks:
-        convolution, neurons, pool, silent = _parts(block, layers)
+        convolution, neurons, pool = _parts(block, layers)
         trains = convolution.weight.requires_grad or convolution.bias.requires_grad
-        if silent or (trains and torch.is_grad_enabled()):
+        if pool.silent or (trains and torch.is_grad_enabled()):
             break
-        sizes = Sizes(convolution.options["stride"], convolution.options["padding"], pool)
+        options = convolution.options
+        sizes = Sizes(options["stride"], options["padding"], pool)
         plans.append(plan_of(shape, planar, convolution.weight, convolution.bias, sizes, _neurons(neurons)))
         weights.append(convolution.weight)
         shape, planar = out_shape(block, layers, shape), False
@@ -156,18 +156,17 @@ def run_chain(
     return (spiking_chain(x, links), len(links)) if len(links) > 1 else None
 
 
-def _parts(
-    block: Block, layers: Mapping[str, nn.Module]
-) -> tuple[Convolution, NeuronLayer, tuple[int, int], bool]:
-    """The convolution, the neurons, the windows and whether a silent window has no gradient."""
+def _parts(block: Block, layers: Mapping[str, nn.Module]) -> tuple[Convolution, NeuronLayer, Windows]:
+    """The convolution, the neurons, and the windows over which their spikes are pooled."""
     convolution, neurons = layers[block.convolution], layers[block.neurons]
     pooling = layers[block.pooling] if block.pooling else None
     if not isinstance(convolution, Convolution) or not isinstance(neurons, NeuronLayer):
         raise TypeError(f"{block} holds other layers")
     if not isinstance(pooling, Pooling):
-        return convolution, neurons, (1, 1), False
-    pool: Any = pooling.spec.attributes["kernel_size"]
-    return convolution, neurons, pool, pooling.pool_gradient == "lp"
+        return convolution, neurons, Windows()
+    sides: Any = pooling.spec.attributes["kernel_size"]
+    mean = pooling.spec.type == "AvgPool2d"
+    return convolution, neurons, Windows(sides, not mean and pooling.pool_gradient == "lp", mean)
 
 
 def _neurons(layer: NeuronLayer) -> tuple[Coefficients, NeuronSemantics, Surrogate]:
@@ -178,8 +177,8 @@ def _neurons(layer: NeuronLayer) -> tuple[Coefficients, NeuronSemantics, Surroga
 
 def out_shape(block: Block, layers: Mapping[str, nn.Module], shape: torch.Size) -> torch.Size:
     """Shape of a block's output (N, T, O, H, W), by that of its input."""
-    convolution, _, pool, _ = _parts(block, layers)
-    sides = (side // p for side, p in zip(_out_sides(convolution, shape), pool, strict=True))
+    convolution, _, pool = _parts(block, layers)
+    sides = (side // p for side, p in zip(_out_sides(convolution, shape), pool.sides, strict=True))
     return torch.Size((*shape[:2], len(convolution.weight), *sides))
 
 

@@ -12,7 +12,7 @@ from kernel_samples import SEMANTICS, SURROGATE
 from torch import Tensor
 
 from art_spiking import spiking_blocks
-from art_spiking.building import Conv, Dense, Flat, LayerPlan, Neurons, SumPool
+from art_spiking.building import AvgPool, Conv, Dense, Flat, LayerPlan, Neurons, SumPool
 from art_spiking.kernels import spiking_chain
 from art_spiking.network import SpikingNetwork
 from art_spiking.semantics import NeuronSemantics
@@ -25,17 +25,19 @@ NEURONS = {
 }
 
 
-def plan_of(neurons: Neurons = NEURONS["IF"]) -> list[LayerPlan]:
+def plan_of(
+    neurons: Neurons = NEURONS["IF"], pooling: type[SumPool] | type[AvgPool] = SumPool
+) -> list[LayerPlan]:
     """Three blocks: planar frames of two channels, then 16 channels; 16 outputs, then 6; two poolings."""
     return [
         Conv(16, 5, stride=2, padding=1, gain=3.0),
         neurons,
         Conv(16, 3, padding=1, gain=3.0),
         neurons,
-        SumPool(2),
+        pooling(2),
         Conv(6, 3, padding=1, gain=3.0),
         neurons,
-        SumPool(2),
+        pooling(2),
         Flat(),
         Dense(5, gain=3.0),
         Neurons("IF"),
@@ -105,6 +107,18 @@ def test_three_blocks_are_one_operation(chained):
 def test_any_neurons(semantics, surrogate, neurons):
     network = network_of(plan_of(NEURONS[neurons]), semantics).with_surrogate(surrogate).double()
     compare(network, some_input(4, 5).double())
+
+
+def test_means_of_four_are_exact(chained):
+    network = network_of(plan_of(pooling=AvgPool)).double()
+    compare(network, some_input().double())
+    assert chained == [3]
+    expected, theirs = gradient(network, some_input().double())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spiking_blocks, "_SPARSE", -1.0)
+        found, ours = gradient(network, some_input().double())
+    assert torch.equal(found, expected)
+    assert torch.allclose(ours, theirs, rtol=0, atol=1e-10 * float(theirs.abs().max()))
 
 
 @pytest.mark.parametrize("keep", [-1, 1e9], ids=["kept", "formed again"])

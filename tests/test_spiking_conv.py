@@ -16,13 +16,14 @@ from art_spiking.kernels import fused, reference_scan
 from art_spiking.kernels.dense import PLACES, margin_room, packed_taps, serves
 from art_spiking.kernels.dense import by_frame as by_wide_frame
 from art_spiking.kernels.events import Window, add_frame, margins, packed, reach, sums_size
-from art_spiking.kernels.frames import sum_pool2d
+from art_spiking.kernels.frames import Windows, sum_pool2d
 from art_spiking.kernels.spiking_conv import spiking_conv2d
 from art_spiking.kernels.strided import by_frames, packed_phases
 from art_spiking.neurons import Coefficients, NeuronSemantics, coefficients
 from art_spiking.surrogates import Atan, Surrogate
 
 Pair = tuple[int, int]
+NO_POOLING = Windows()
 
 PLAIN = NeuronSemantics(reset="subtract", v_min=-1.0, fires="ge")
 LAYOUTS = {
@@ -51,14 +52,16 @@ def by_layers(
     semantics: NeuronSemantics,
     surrogate: Surrogate,
     *,
-    pool: Pair = (1, 1),
-    silent: bool = False,
+    pool: Windows = NO_POOLING,
 ) -> Tensor:
     frames = functional.conv2d(x.flatten(0, 1), *kernel)
     spikes, _ = reference_scan(frames.unflatten(0, x.shape[:2]), c, semantics, surrogate)
-    if pool == (1, 1):
+    if pool.sides == (1, 1):
         return spikes
-    return sum_pool2d(spikes.flatten(0, 1), pool, silent=silent).unflatten(0, x.shape[:2])
+    frames = spikes.flatten(0, 1)
+    if pool.mean:
+        return functional.avg_pool2d(frames, pool.sides).unflatten(0, x.shape[:2])
+    return sum_pool2d(frames, pool.sides, silent=pool.silent).unflatten(0, x.shape[:2])
 
 
 def compare(x: Tensor, kernel, c, semantics, surrogate, **options) -> None:
@@ -92,13 +95,14 @@ def compare(x: Tensor, kernel, c, semantics, surrogate, **options) -> None:
     sides=st.tuples(st.integers(1, 4), st.integers(1, 12)),
     pool=st.sampled_from([(1, 1), (2, 2), (1, 3), (2, 1)]),
     layout=st.sampled_from(sorted(LAYOUTS)),
-    flags=st.tuples(st.booleans(), st.booleans(), st.booleans()),
+    flags=st.tuples(st.booleans(), st.sampled_from(["sum", "silent", "mean"]), st.booleans()),
     seed=st.integers(0, 2**31),
 )
 def test_equals_the_layers_one_by_one(
     kind, semantics, surrogate, channels, outputs, kernel, stride, padding, sides, pool, layout, flags, seed
 ):
-    uniform, silent, has_bias = flags
+    uniform, pools, has_bias = flags
+    windows = Windows(pool, pools == "silent" and pool != (1, 1), pools == "mean")
     out = [side * side_pool for side, side_pool in zip(sides, pool, strict=True)]
     height, width = ((o - 1) * s + k - 2 * p for o, s, k, p in zip(out, stride, kernel, padding, strict=True))
     if height < 1 or width < 1:
@@ -114,8 +118,7 @@ def test_equals_the_layers_one_by_one(
         c,
         semantics,
         surrogate,
-        pool=pool,
-        silent=silent and pool != (1, 1),
+        pool=windows if windows.is_exact else Windows(pool),
     )
 
 
@@ -133,7 +136,7 @@ def some_kernel(outputs: int, channels: int, dtype: torch.dtype = torch.float64)
 @pytest.mark.parametrize("shape", [(0, 4), (1, 1), (1, 4), (3, 1)], ids=str)
 def test_few_samples_and_steps(shape: Pair):
     x = sparse_input(*shape, 3, 4, 6)
-    compare(x, some_kernel(5, 3), some_layer(5, (4, 6)), PLAIN, Atan(), pool=(2, 2))
+    compare(x, some_kernel(5, 3), some_layer(5, (4, 6)), PLAIN, Atan(), pool=Windows((2, 2)))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -145,7 +148,7 @@ def test_threads_and_tiles_change_no_bit(monkeypatch, dtype, samples: int):
     found = []
     for threads in (1, 2, 3):
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
-        output = spiking_conv2d(x, some_kernel(20, 3, dtype), c, PLAIN, Atan(), pool=(2, 2))
+        output = spiking_conv2d(x, some_kernel(20, 3, dtype), c, PLAIN, Atan(), pool=Windows((2, 2)))
         found.append((output, *torch.autograd.grad(output.sum(), x)))
     assert 0 < found[0][0].mean() < 4
     for output, gradient in found[1:]:
@@ -207,7 +210,7 @@ def test_nothing_but_the_input_is_kept():
     x = sparse_input(2, 6, 3, 4, 6).requires_grad_()
     kernel, c = some_kernel(5, 3), some_layer(5, (4, 6))
     for silent, count in ((False, 2), (True, 3)):
-        result = spiking_conv2d(x, kernel, c, PLAIN, Atan(), pool=(2, 2), silent=silent)
+        result = spiking_conv2d(x, kernel, c, PLAIN, Atan(), pool=Windows((2, 2), silent))
         saved = [tensor for tensor in result.grad_fn.saved_tensors if tensor is not None]
         assert len(saved) == count  # input, weight, and a small output that tells silent windows
         assert saved[0] is x or torch.equal(saved[0], x)

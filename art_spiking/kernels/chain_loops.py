@@ -97,7 +97,7 @@ def forward(
                 frame = fired
                 if pools_here:
                     frame = output[sample, t] if last else pooled[b]
-                    write_pooled(fired, 0, n, window, pool, frame)
+                    write_pooled(fired, 0, n, window, pool, numbers[b][3], frame)
 
 
 @compiled
@@ -183,7 +183,7 @@ def backward(
                 frame = count
                 if pool[0] * pool[1] > 1 and b < blocks - 1 and not kept[b + 1].size:
                     frame = pooled[b]
-                    write_pooled(count, 0, n, window, pool, frame)
+                    write_pooled(count, 0, n, window, pool, numbers[b][3], frame)
         for t in range(steps - 1, -1, -1):
             by_row = by_output[sample, t]
             for b in range(blocks - 1, -1, -1):
@@ -191,7 +191,7 @@ def backward(
                 by_spikes = by_row
                 if pool[0] * pool[1] > 1:
                     by_spikes = own[6]
-                    spread_pooled(by_row, 0, n, window, pool, by_spikes)
+                    spread_pooled(by_row, 0, n, window, pool, numbers[b][3], by_spikes)
                 by_current = own[5]
                 retreat(
                     t, u[b], counts[b], candidates[b], by_spikes, nothing, rows[b], own, numbers[b], flags[b],

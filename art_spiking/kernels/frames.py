@@ -7,7 +7,7 @@ the gradient by the input is wanted, which is half of what a spiking network wou
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,6 +15,31 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 Pair = tuple[int, int]
+
+
+class Windows(NamedTuple):
+    """Windows that tile a frame, each of which puts out one number.
+
+    Attributes:
+        sides: Rows and columns; (1, 1) for no pooling.
+        silent: Whether a window whose sum is zero has a gradient of zero, as LPPool2d(norm_type=1) has.
+        mean: Whether the mean is put out, not the sum; the number of places is then a power of two, so that
+            it is the sum times a number to the last bit.
+    """
+
+    sides: Pair = (1, 1)
+    silent: bool = False
+    mean: bool = False
+
+    @property
+    def share(self) -> float:
+        """What a sum is multiplied by."""
+        return 1 / (self.sides[0] * self.sides[1]) if self.mean else 1
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether that multiplication rounds nothing."""
+        return not self.mean or (self.sides[0] * self.sides[1]).bit_count() == 1
 
 
 def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, *, stride: Pair, padding: Pair) -> Tensor:

@@ -108,7 +108,7 @@ def make_plan(
     least = np.nextafter(threshold, np.array(np.inf, kind)) if choices.strict else threshold
     parameters = (*(flat(name) for name in PARAMETERS), threshold, least)
     alike = all(parameter.size == 1 for parameter in parameters)
-    numbers = np.array([choices.low, *surrogate.kernel_constants], kind)
+    numbers = np.array([choices.low, *surrogate.kernel_constants, 1], kind)
     flags = (
         choices.synapse,
         choices.several,

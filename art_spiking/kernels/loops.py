@@ -121,7 +121,7 @@ def forward(
         currents: What a convolution gives the neurons, to be kept, or an array of size 0.
         parameters: Nine arrays of F elements or one: decay, gain, offset, v_reset, synapse decay and gain,
             threshold, least potential that fires, bias of the convolution.
-        numbers: Lower clamp, and the surrogate's two constants.
+        numbers: Lower clamp, the surrogate's two constants, and the share of a window's sum that is put out.
         flags: Synapse, several spikes, strict comparison, reset, through the reset, surrogate, and whether
             all neurons are alike.
         window: Sizes of the convolution.
@@ -159,7 +159,7 @@ def forward(
             fired = spare[1] if pools or not spikes.size else spikes[sample, t, first : first + n]
             advance(x_row, state, rows, n, numbers[0], flags, u, fired, spare[2])
             if pools:
-                write_pooled(fired, first, n, window, pool, spikes[sample, t])
+                write_pooled(fired, first, n, window, pool, numbers[3], spikes[sample, t])
 
 
 @compiled
@@ -235,7 +235,7 @@ def backward(
             by_x_row = by_row if taps.size else by_x[sample, t, first : first + n]
             if pools:
                 by_spikes_row = drive
-                spread_pooled(by_spikes[sample, t], first, n, window, pool, by_spikes_row)
+                spread_pooled(by_spikes[sample, t], first, n, window, pool, numbers[3], by_spikes_row)
             else:
                 by_spikes_row = by_spikes[sample, t, first : first + n] if by_spikes.size else silent
             by_u = by_potentials[sample, t, first : first + n] if by_potentials.size else nothing

@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 
 from art_spiking.kernels import dense, loops
 from art_spiking.kernels.events import Window, packed
-from art_spiking.kernels.frames import input_gradient
+from art_spiking.kernels.frames import Windows, input_gradient
 from art_spiking.kernels.fused import Plan, make_plan, no_weights, run_loop, takes_samples_whole, thread_count
 from art_spiking.kernels.strided import by_frames, has_few_channels, packed_phases
 from art_spiking.kernels.threads import run_shares
@@ -26,13 +26,15 @@ Pair = tuple[int, int]
 _CHANNELS_LAST = (3, 4, 2)
 
 
+_NO_POOLING = Windows()
+
+
 class Sizes(NamedTuple):
     """What a layer is beside its weights and neurons; see `spiking_conv2d`."""
 
     stride: Pair
     padding: Pair
-    pool: Pair
-    silent: bool = False
+    pool: Windows
     keep: bool = False
 
 
@@ -43,8 +45,7 @@ def spiking_conv2d(
     semantics: NeuronSemantics,
     surrogate: Surrogate,
     *,
-    pool: Pair = (1, 1),
-    silent: bool = False,
+    pool: Windows = _NO_POOLING,
     keep: bool = False,
 ) -> Tensor:
     """`scan` of a convolution of x over all frames, its spikes summed over windows; see `kernels.scan`.
@@ -55,15 +56,14 @@ def spiking_conv2d(
         c: The neurons' coefficients, of shape (O, H', W') or of one element; they fire.
         semantics: What the neurons' parameters leave open.
         surrogate: A derivative of the spike that the fused kernels have.
-        pool: Sides of windows that tile H' x W'.
-        silent: Whether a window without spikes has a gradient of zero, see `frames.sum_pool2d`.
+        pool: Windows that tile H' x W'.
         keep: Whether to keep what the convolution gives, rather than compute it again in the backward pass.
 
     Returns:
         Spikes, or their sums, (N, T, O, H'', W''), channels-last.
     """
     weight, bias, stride, padding = kernel
-    sizes = Sizes(stride, padding, pool, silent, keep)
+    sizes = Sizes(stride, padding, pool, keep)
     result: Tensor = _SpikingConv2d.apply(  # type: ignore[no-untyped-call]
         x, weight, bias, sizes, (c, semantics, surrogate)
     )
@@ -94,14 +94,14 @@ class _SpikingConv2d(torch.autograd.Function):
         plan = plan_of(x.shape, is_planar(x), weight, bias, sizes, neurons)
         rows = in_rows(x, planar=plan.window.planar)
         channels, (height, width) = weight.shape[0], plan.window.out_sides
-        shape = (*x.shape[:2], height // sizes.pool[0], width // sizes.pool[1], channels)
+        shape = (*x.shape[:2], height // sizes.pool.sides[0], width // sizes.pool.sides[1], channels)
         output = torch.empty(shape, dtype=x.dtype)
         keeps = sizes.keep and ctx.needs_input_grad[0]
         currents = x.new_empty((*x.shape[:2], plan.features) if keeps else (0, 0, 0))
         nothing = np.zeros((0, 0, 0), output.numpy().dtype)
         run_loop(loops.forward, rows, plan, (output.flatten(2).numpy(), nothing, currents.numpy()))
         output = output.permute(0, 1, 4, 2, 3)
-        ctx.save_for_backward(x, weight, output if sizes.silent else None, currents if keeps else None)
+        ctx.save_for_backward(x, weight, output if sizes.pool.silent else None, currents if keeps else None)
         ctx.plan, ctx.sizes = plan, sizes
         return output
 
@@ -218,4 +218,7 @@ def plan_of(
     if bias is not None:
         parameters = (*parameters[:-1], np.tile(bias.detach().numpy(), height * width))
     weights = packed(weight.detach().numpy(), stride)
-    return plan._replace(parameters=parameters, window=window, weights=weights, pool=pool)
+    numbers = np.append(plan.numbers[:-1], plan.numbers.dtype.type(pool.share))
+    return plan._replace(
+        parameters=parameters, numbers=numbers, window=window, weights=weights, pool=pool.sides
+    )
