@@ -27,16 +27,18 @@ import click
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-import leaderboard_world as world
+import leaderboard_world as world  # type: ignore[import-not-found]
 from art_spiking_leaderboard import workers as worker_module
 from art_spiking_leaderboard.cells import Cell, CellStore
 from art_spiking_leaderboard.check import check_submission
 from art_spiking_leaderboard.coordinator import Crew, run_on
 from art_spiking_leaderboard.current import standings, tables
-from art_spiking_leaderboard.engine import CellSpec, Workbench, finished_cell, run, run_cell
+from art_spiking_leaderboard.engine import CellSpec, finished_cell, run, run_cell
 from art_spiking_leaderboard.table import table_text
 
 from art_spiking.suites import Suite
+
+_LAST_RUNS = 3
 
 
 @dataclass
@@ -117,15 +119,17 @@ class Watched:
         note = os.open(self.log, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
         bench = world.workbench
 
-        def noted(spec: CellSpec, of: Workbench | None = None) -> Cell:
+        def noted(spec: CellSpec, *shared: Any) -> Cell:
             os.write(note, f"begun {spec.key}\n".encode())
-            cell = run_cell(spec, of)
+            cell = run_cell(spec, *shared)
             os.write(note, f"done {spec.key}\n".encode())
             return cell
 
-        worker_module.run_cell = noted
+        vars(worker_module)["run_cell"] = noted
         with _indexed(self.index, self.records) as put:
             for outcome in run_on(self.specs, Crew(world.forked, 2, bench), warn=lambda message: None):
+                if outcome.problem and "died" not in outcome.problem:
+                    raise RuntimeError(outcome.problem)
                 put(outcome)
 
     def table(self) -> str:
@@ -156,10 +160,12 @@ def measure(
                 _start_and_kill(watched, tally, rng, kills, pause)
                 bar.update(tally.kills - before)
                 before = tally.kills
-            while watched.look(tally) < len(watched.specs):  # an error of a killed worker is tried again
-                _start_and_kill(watched, tally, rng, 0, pause)
+            for _ in range(_LAST_RUNS):  # an error of a killed worker is tried again
+                if watched.look(tally) < len(watched.specs):
+                    _start_and_kill(watched, tally, rng, 0, pause)
             begun, again = watched.begun_again()
             tally.runs, tally.begun, tally.twice = tally.runs + 1, tally.begun + begun, tally.twice + again
+            tally.lost += len(watched.specs) - watched.look(tally)
             same = (world.scores(watched.records), watched.table()) == expected
             tally.differing += not (same and _index_is_the_files(watched))
     return tally
@@ -179,8 +185,10 @@ def _start_and_kill(
             os._exit(status)
     while tally.kills < kills:
         time.sleep(rng.uniform(*pause))
-        if os.waitpid(pid, os.WNOHANG)[0]:
-            return  # it was finished
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            _check(status)
+            return
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         if children and rng.random() < 0.5:
             tally.workers += _killed(int(rng.choice(children)))
@@ -189,8 +197,17 @@ def _start_and_kill(
         os.kill(pid, signal.SIGKILL)
         tally.coordinators += 1
         break
+    else:
+        _check(os.waitpid(pid, 0)[1])
+        return
     os.waitpid(pid, 0)
     watched.look(tally)
+
+
+def _check(status: int) -> None:
+    """Raises where a coordinator that nobody killed did not come to its end."""
+    if status:
+        raise RuntimeError(f"a run failed by itself: {status}")
 
 
 def _killed(pid: int) -> bool:

@@ -304,3 +304,53 @@ def test_cells_can_be_computed_in_other_processes(tmp_path):
 def test_the_small_world_is_random_only_by_its_seed():
     first, second = (tiny_events("test", steps=STEPS, dt_us=DT_US, binary=True) for _ in range(2))
     assert first.digest() == second.digest()
+
+
+def test_figures_that_a_finished_cell_lacks_are_drawn_and_the_cell_is_left_as_it_is(
+    folder, job, bench, tmp_path
+):
+    """A run without --figures, or one that was killed before cells had them, and then one with."""
+    compute_all(specs_of(folder, job, bench), bench)
+    store = CellStore(job.records)
+    before = {path: path.stat().st_mtime_ns for path in job.records.rglob("*.json")}
+    figures = tmp_path / "figures"
+    specs = specs_of(folder, replace(job, figures=figures), bench)
+    outcomes = compute_all(specs, bench)
+    assert all(outcome.ok for outcome in outcomes)
+    assert {path: path.stat().st_mtime_ns for path in job.records.rglob("*.json")} == before
+    drawn = {path: path.stat().st_mtime_ns for path in figures.rglob("*.*")}
+    assert len(drawn) == 6
+    first, *_ = run(specs, pytest.fail, warn=pytest.fail)
+    assert first.cell == store.read("mine", "small", specs[0].key)
+    (figures / "mine" / "small" / "flips-b.events.json").unlink()
+    calls = []
+    list(run(specs, lambda spec: calls.append(spec.case) or run_cell(spec, bench), warn=pytest.fail))
+    assert calls == ["flips-b"]
+
+
+def test_a_cell_has_its_figures_before_it_is_written(folder, job, bench, tmp_path, monkeypatch):
+    figures = tmp_path / "figures"
+    spec = specs_of(folder, replace(job, figures=figures), bench)[0]
+    seen = []
+    real = CellStore.write
+
+    def write(self, *given):
+        seen.extend(path.suffix for path in figures.rglob("*.*"))
+        return real(self, *given)
+
+    monkeypatch.setattr(CellStore, "write", write)
+    run_cell(spec, bench)
+    assert sorted(seen) == [".json", ".png"]
+
+
+def test_events_of_other_numbers_than_the_record_are_not_shown(folder, job, bench, tmp_path):
+    compute_all(specs_of(folder, job, bench), bench)
+    store, figures = CellStore(job.records), tmp_path / "figures"
+    spec = specs_of(folder, replace(job, figures=figures), bench)[0]
+    cell = store.read("mine", "small", spec.key)
+    other = cell.record.model_copy(update={"forwards": 7.0})
+    store.write("mine", "small", replace(cell, record=other))
+    told = []
+    assert run_cell(spec, bench, told.append).record == other
+    assert "comes to other numbers than its record" in told[0]
+    assert not list(figures.rglob("*.*"))

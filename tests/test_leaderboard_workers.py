@@ -4,25 +4,22 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 
 import leaderboard_world as world
 import pytest
-import torch
 from art_spiking_leaderboard.cells import CellStore
 from art_spiking_leaderboard.check import check_submission
 from art_spiking_leaderboard.coordinator import Crew, run_on
 from art_spiking_leaderboard.current import standings, tables
-from art_spiking_leaderboard.engine import finished_cell, give_up, run, run_cell
+from art_spiking_leaderboard.engine import give_up, run, run_cell
 from art_spiking_leaderboard.table import table_text
 from art_spiking_leaderboard.workers import WorkerDied, processes
 from art_spiking_leaderboard.working import RunOptions, run_all
-from leaderboard_world import forked, many_cells, scores, specs_of
+from leaderboard_world import forked, scores, specs_of
 from test_leaderboard_commands import suite_file
 
 from art_spiking.errors import CannotWrite
@@ -180,62 +177,3 @@ def test_the_command_takes_workers(submissions, tmp_path, capsys):
     shown = capsys.readouterr()
     assert "two" in shown.out
     assert "6 of 6" in shown.err
-
-
-def coordinate(specs, log, *, bench):
-    """A coordinator with two workers, each of which notes when a cell is begun and when it is on disk."""
-
-    def noted(spec):
-        os.write(log, f"begun {spec.identity.key}\n".encode())
-        cell = run_cell(spec, bench)
-        os.write(log, f"done {spec.identity.key}\n".encode())
-        return cell
-
-    import art_spiking_leaderboard.workers as module
-
-    module.run_cell = lambda spec, bench: noted(spec)
-    list(run_on(specs, Crew(forked, 2, world.workbench), warn=lambda message: None))
-
-
-@pytest.mark.slow
-def test_kills_at_random_moments_lose_no_finished_cell(submissions, tmp_path):
-    """SIGKILL for the coordinator or one of its workers, again and again; then the undisturbed table."""
-    suite, records = many_cells(100), tmp_path / "records"
-    specs, bench, rng = specs_of(submissions, records, suite), world.workbench(), random.Random(0)
-    assert len(specs) == 200
-    torch.set_num_threads(1)
-    log = os.open(tmp_path / "log", os.O_CREAT | os.O_APPEND | os.O_WRONLY)
-    kills = 0
-    for _ in range(400):
-        pid = os.fork()
-        if pid == 0:
-            try:
-                coordinate(specs, log, bench=bench)
-            finally:
-                os._exit(0)
-        time.sleep(rng.uniform(0.01, 0.1))
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        victim = pid if rng.random() < 0.6 or not children else int(rng.choice(children))
-        done = sum(finished_cell(spec, pytest.fail) is not None for spec in specs) == len(specs)
-        os.kill(victim, signal.SIGKILL)
-        kills += 1
-        if victim != pid:
-            time.sleep(rng.uniform(0, 0.1))
-            os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        if done:
-            break
-    coordinate(specs, log, bench=bench)
-    assert kills >= 10
-    lines = (tmp_path / "log").read_text().split("\n")[:-1]
-    finished = set()
-    for line in lines:
-        word, key = line.split()
-        assert word == "done" or key not in finished, "a finished cell was computed again"
-        if word == "done":
-            finished.add(key)
-    assert len(finished) >= 190  # a worker may be killed between writing a cell and noting it
-    undisturbed = specs_of(submissions, tmp_path / "undisturbed", suite)
-    list(run(undisturbed, lambda spec: run_cell(spec, bench), warn=pytest.fail))
-    assert scores(records) == scores(tmp_path / "undisturbed")
-    assert table_of(submissions, records, suite) == table_of(submissions, tmp_path / "undisturbed", suite)
