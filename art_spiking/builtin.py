@@ -213,7 +213,7 @@ def art_spiking_register_suites(register: Register) -> None:
     register(
         "blackbox-v1",
         "art_spiking.suites:blackbox-v1.toml",
-        "A search that sees logits alone, within 100 and 1,000 queries.",
+        "Searches without gradients: edits from logits and from labels alone, and moves in time.",
     )
 
 

@@ -3,7 +3,8 @@
 
 One run of 2,000 queries gives an attack's whole curve, as what it asks does not depend on how many it may
 ask; EventSquare's schedule does, so it runs once for each number. What the decision-based attacks count are
-questions until a sample is fooled within the budget.
+questions until a sample is fooled within the budget. Moves in time are searched by RetimingSquare, whose
+schedule depends on the number too.
 """
 
 from __future__ import annotations
@@ -22,14 +23,17 @@ from art_spiking.attacks import (
     EventSignOPT,
     EventSquare,
     RandomEvents,
+    RandomRetiming,
+    RetimingSquare,
 )
-from art_spiking.threats import EventEdits
+from art_spiking.threats import EventEdits, Retiming
 
 if TYPE_CHECKING:
     from strength import Setting
 
 COUNTS = (100, 300, 1000, 2000)
 BUDGETS = (50, 200)
+RETIMINGS = (Retiming(1), Retiming(2), Retiming(max_moved=200), Retiming(max_moved=400))
 CURVES: dict[str, type[EventGenetic | EventGreedy | EventHopSkipJump | EventSignOPT]] = {
     "EventGenetic (logits)": EventGenetic,
     "EventGreedy (logits)": EventGreedy,
@@ -67,6 +71,23 @@ def queries(setting: Setting, samples: int | None = None) -> Iterator[Row]:
             won, took = run(setting, EventSquare(setting.model, threat, queries=count), x, y)
             curve[f"success at {count}"], seconds = float(won.mean()), seconds + took
         yield row("EventSquare (logits)", budget, len(x), by_chance, seconds) | curve
+    yield from moves(setting, x, y)
+
+
+def moves(setting: Setting, x: np.ndarray, y: np.ndarray) -> Iterator[Row]:
+    """Success of RetimingSquare by the number of queries, beside random retiming."""
+    for threat in RETIMINGS:
+        by_chance = float(fooled(setting, RandomRetiming(setting.model, threat).generate(x, y), y).mean())
+        curve, seconds = {}, 0.0
+        for count in COUNTS:
+            won, took = run(setting, RetimingSquare(setting.model, threat, queries=count), x, y)
+            curve[f"success at {count}"], seconds = float(won.mean()), seconds + took
+        yield {
+            "attack": f"{threat!r}, RetimingSquare (logits)",
+            "samples": len(x),
+            "random": by_chance,
+            "ms a sample": 1e3 * seconds / len(x),
+        } | curve
 
 
 def row(name: str, budget: int, samples: int, by_chance: float, seconds: float) -> Row:
