@@ -155,16 +155,23 @@ def memory(setting: Setting, options: argparse.Namespace) -> Iterator[Row]:
 
 
 def scaling(setting: Setting, options: argparse.Namespace) -> Iterator[Row]:
-    """Time per sample and step over the number of steps."""
+    """Time per sample and step over the number of steps: finer steps, and more of those of 10 ms."""
     (peer,) = peers_of("snntorch")
-    work = {}
+    network, x, y = prepared(setting, peer, SCALING_STEPS[1])
+    finer, longer = {}, {}
     for steps in SCALING_STEPS:
-        network, x, y = prepared(setting, peer, steps)
-        work[str(steps)] = ours(network, x, y)
-    times = setting.in_turns(work, "scaling")
+        longer[str(steps)] = ours(network, x[:, np.arange(steps) % x.shape[1]], y)
+        finer[str(steps)] = ours(*prepared(setting, peer, steps))
+    for name, work in (("the same 310 ms, finer", finer), ("the same events a step, longer", longer)):
+        yield scaling_row(setting, name, setting.in_turns(work, "scaling"))
+
+
+def scaling_row(setting: Setting, name: str, times: Times) -> Row:
+    """What the times at some numbers of steps come to, a sample and step."""
     per_step = {name: 1e3 * found / setting.samples / int(name) for name, found in times.items()}
     typical = medians(per_step)
-    yield {
+    return {
+        "recordings": name,
         "samples": setting.samples,
         "ms a sample": {name: ms / setting.samples for name, ms in medians(times).items()},
         "µs a sample and step": typical,

@@ -77,11 +77,12 @@ def forward(
         row_of(sums_size(windows[b], lanes[b], windows[b].out_sides[0]), numbers[0]) for b in range(blocks)
     ]
     pooled = [row_of(_neurons(windows[b]) // (pools[b][0] * pools[b][1]), numbers[0]) for b in range(blocks)]
+    for b in range(blocks):
+        n = _neurons(windows[b])
+        start(0, n, n, parameters[b], flags[b][3], rows[b], state[b])
     for sample in range(span[0], span[1]):
         for b in range(blocks):
-            n = _neurons(windows[b])
-            start(0, n, n, parameters[b], flags[b][3], rows[b], state[b])
-            sums[b][:] = 0
+            state[b][:], sums[b][:] = 0, 0
         for t in range(steps):
             frame = x[sample, t]
             for b in range(blocks):
@@ -160,11 +161,12 @@ def backward(
     planes = [strided.room(windows[b], planar[b]) for b in range(blocks)]
     margins = [dense.margin_room(windows[b], wide[b]) for b in range(blocks)]
     nothing = row_of(0, numbers[0])
+    for b in range(blocks):
+        n = _neurons(windows[b])
+        start(0, n, n, parameters[b], flags[b][3], rows[b], state[b])
     for sample in range(span[0], span[1]):
         for b in range(blocks):
-            n = _neurons(windows[b])
-            start(0, n, n, parameters[b], flags[b][3], rows[b], state[b])
-            spare[b][:], sums[b][:] = 0, 0
+            state[b][:], spare[b][:], sums[b][:] = 0, 0, 0
         for t in range(steps):
             frame = x[sample, t]
             for b in range(blocks):
