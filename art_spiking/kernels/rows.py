@@ -17,6 +17,17 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from art_spiking.kernels.vectors import (
+    LANES,
+    add,
+    divide,
+    exponential,
+    load_first,
+    multiply,
+    spread,
+    store_first,
+)
+
 F = TypeVar("F", bound=Callable[..., Any])
 Array = NDArray[Any]
 
@@ -284,12 +295,19 @@ def write_surrogate(
         for j in range(n):
             h[j] = a
     elif code == GAUSSIAN:
-        for j in range(n):
-            h[j] = a * np.exp(-b * h[j] * h[j])
+        for j in range(0, n, LANES):
+            some = min(LANES, n - j)
+            distance = load_first(h, j, some)
+            power = multiply(multiply(spread(-b), distance), distance)
+            store_first(h, j, multiply(spread(a), exponential(power)), some)
     else:
         for j in range(n):
-            e = np.exp(-b * abs(h[j]))
-            h[j] = a * e / ((one + e) * (one + e))
+            h[j] = abs(h[j])
+        for j in range(0, n, LANES):
+            some = min(LANES, n - j)
+            e = exponential(multiply(spread(-b), load_first(h, j, some)))
+            sum_of = add(spread(one), e)
+            store_first(h, j, divide(multiply(spread(a), e), multiply(sum_of, sum_of)), some)
 
 
 @inlined

@@ -7,6 +7,7 @@ a processor's registers are shorter. None of these checks bounds.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -179,6 +180,67 @@ def multiply_add(typing: Any, a: Any, b: Any, c: Any) -> tuple[Any, Callable[...
         )
 
     return c(a, b, c), generate
+
+
+@intrinsic
+def multiply(typing: Any, a: Any, b: Any) -> tuple[Any, Callable[..., Any]]:
+    """A * b."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fmul(*arguments)
+
+    return a(a, b), generate
+
+
+@intrinsic
+def divide(typing: Any, a: Any, b: Any) -> tuple[Any, Callable[..., Any]]:
+    """A / b."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fdiv(*arguments)
+
+    return a(a, b), generate
+
+
+@intrinsic
+def exponential(typing: Any, a: Any) -> tuple[Any, Callable[..., Any]]:
+    """The exponential of what is not positive, to two units in the last place; never below the normal numbers.
+
+    exp(a) = 2^n exp(r) with n = round(a / ln 2), where exp(r), |r| <= ln(2) / 2, is Taylor's polynomial and
+    2^n is written as bits. The C library's is called for each element by itself.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = arguments[0].type
+        bits = 8 * context.get_abi_sizeof(kind.element)
+        # Least argument; ln 2 in two parts, the first of few digits; degree; the exponent's bias and place.
+        least, high, low, degree, bias, place = {
+            32: (-87.0, 0.693359375, -2.12194440e-4, 7, 127, 23),
+            64: (-708.0, 0.693147180369123816490, 1.90821492927058770002e-10, 13, 1023, 52),
+        }[bits]
+
+        def all_are(number: float) -> Any:
+            return ir.Constant(kind, [number] * LANES)
+
+        def call(name: str, *given: Any) -> Any:
+            shape = ir.FunctionType(kind, [kind] * len(given))
+            full = f"llvm.{name}.v{LANES}f{bits}"
+            return builder.call(cgutils.get_or_insert_function(builder.module, shape, full), given)
+
+        x = builder.select(
+            builder.fcmp_ordered("<", arguments[0], all_are(least)), all_are(least), arguments[0]
+        )
+        n = call("rint", builder.fmul(x, all_are(1 / math.log(2))))
+        rest = call("fma", n, all_are(-low), call("fma", n, all_are(-high), x))
+        total = all_are(1 / math.factorial(degree))
+        for k in range(degree - 1, -1, -1):
+            total = call("fma", total, rest, all_are(1 / math.factorial(k)))
+        integers = ir.VectorType(ir.IntType(bits), LANES)
+        exponent = builder.add(builder.fptosi(n, integers), ir.Constant(integers, [bias] * LANES))
+        power = builder.shl(exponent, ir.Constant(integers, [place] * LANES))
+        return builder.fmul(total, builder.bitcast(power, kind))
+
+    return a(a), generate
 
 
 @intrinsic
