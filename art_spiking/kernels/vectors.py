@@ -204,7 +204,7 @@ def divide(typing: Any, a: Any, b: Any) -> tuple[Any, Callable[..., Any]]:
 
 @intrinsic
 def exponential(typing: Any, a: Any) -> tuple[Any, Callable[..., Any]]:
-    """The exponential of what is not positive, to two units in the last place; never below the normal numbers.
+    """The exponential of what is not positive, to two units in the last place; never below normal numbers.
 
     exp(a) = 2^n exp(r) with n = round(a / ln 2), where exp(r), |r| <= ln(2) / 2, is Taylor's polynomial and
     2^n is written as bits. The C library's is called for each element by itself.
