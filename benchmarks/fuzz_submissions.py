@@ -3,19 +3,20 @@
 
     python benchmarks/fuzz_submissions.py --count 10000 [--seed 0] [--json] [--unconfined]
 
-Starts from the bundled submissions and damages them by seeded mutations: bytes flipped, cut and repeated;
-keys doubled, dropped and renamed; values of other types, huge numbers, deep nesting, odd unicode; weights of
-NaN; headers that lie about shapes and places; links, pipes, devices, sparse files of a terabyte; names that
-are no text. Where files were damaged, the manifest's hashes are mostly put right again, so that the check
-goes on behind them. All of it happens behind bubblewrap, where nothing but a scratch folder can be written;
-`--unconfined` is for machines that have none. The memory is what the process held at most, over what it held
-before the first (Linux).
+Starts from the bundled submissions and one of code, which is checked and not run, and damages them by seeded
+mutations: bytes flipped, cut and repeated; keys doubled, dropped and renamed; values of other types, huge
+numbers, deep nesting, odd unicode; weights of NaN; headers that lie about shapes and places; links, pipes,
+devices, sparse files of a terabyte; names that are no text. Where files were damaged, the manifest's hashes
+are mostly put right again, so that the check goes on behind them. All of it happens behind bubblewrap, where
+nothing but a scratch folder can be written; `--unconfined` is for machines that have none. The memory is what
+the process held at most, over what it held before the first (Linux).
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import json
 import random
 import shutil
@@ -35,6 +36,8 @@ import numpy as np
 from art_spiking_leaderboard.cells import Cell, CellIdentity, CellStore
 from art_spiking_leaderboard.check import Names, build_classifier, check_submission
 from art_spiking_leaderboard.claims import ClaimForm, read_events, read_form, score, write_claim
+from art_spiking_leaderboard.manifest import CODE_FILE, IN_CODE, MANIFEST, FileEntry, Files
+from art_spiking_leaderboard.manifest_text import manifest_text
 from art_spiking_leaderboard.signing import Entry, hashes, read_log
 from confining import run_confined
 from mutations import clear, damage_bytes, damage_folder, damage_text, mend_hashes
@@ -83,6 +86,7 @@ class World:
     def __init__(self, root: Path) -> None:
         self.root, self.names = root, Names.installed()
         self.submissions = sorted(path for path in BUNDLED.iterdir() if path.is_dir())
+        self.submissions.append(written_as_code(root / "coded", self.names))
         plain = check_submission(BUNDLED / "digits-plain", self.names)
         case = Case(name="edits-20", attack="random-events", threat={"kind": "event-edits", "max_edits": 20})
         suite = Suite(name="small", version=1, craft=4, test=4, cases=(case,))
@@ -114,9 +118,10 @@ class World:
 
     def submission(self, rng: random.Random) -> str:
         """A damaged submission, checked; built where nothing was found."""
-        folder = self.root / "fuzzed" / rng.choice(self.submissions).name
+        whole = rng.choice(self.submissions)
+        folder = self.root / "fuzzed" / whole.name
         clear(folder.parent)
-        shutil.copytree(BUNDLED / folder.name, folder)
+        shutil.copytree(whole, folder)
         for _ in range(rng.choice((1, 1, 1, 2, 3))):
             with contextlib.suppress(OSError, RecursionError):  # damaged before: a link to nowhere, say
                 damage_folder(folder, rng)
@@ -126,7 +131,8 @@ class World:
         if checked.problems:
             str([str(problem) for problem in checked.problems])
             return "refused"
-        build_classifier(checked, self.names)
+        if checked.stored is not None:  # code would be run
+            build_classifier(checked, self.names)
         return "still whole"
 
     def damaged_claim(self, rng: random.Random) -> str:
@@ -166,6 +172,20 @@ class World:
         finally:
             self.cell_path.write_bytes(whole)
         return "still whole"
+
+
+def written_as_code(folder: Path, names: Names) -> Path:
+    """A submission of the code division, which is checked and not run."""
+    manifest = check_submission(BUNDLED / "digits-plain", names).manifest
+    if manifest is None:
+        raise TypeError("digits-plain has problems")
+    code = b"import torch\n\n\ndef build():\n    return torch.nn.Flatten()\n"
+    entry = FileEntry(sha256=hashlib.sha256(code).hexdigest(), size=len(code))
+    changes = {"name": folder.name, "division": "code", "readout": IN_CODE, "files": Files(code=entry)}
+    folder.mkdir()
+    (folder / CODE_FILE).write_bytes(code)
+    (folder / MANIFEST).write_text(manifest_text(manifest.model_copy(update=changes)))
+    return folder
 
 
 def fuzz(count: int, seed: int) -> tuple[Tally, float]:

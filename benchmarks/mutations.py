@@ -260,7 +260,8 @@ def mend_hashes(folder: Path) -> None:
     if not _plain(manifest, 1 << 20):
         return
     text = manifest.read_bytes()
-    for key, name in ((b"graph", "graph.json"), (b"weights", "weights.safetensors")):
+    files = ((b"graph", "graph.json"), (b"weights", "weights.safetensors"), (b"code", "model.py"))
+    for key, name in files:
         path = folder / name
         if not _plain(path, 1 << 24):
             continue

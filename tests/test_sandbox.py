@@ -270,6 +270,26 @@ def test_other_files_links_and_changed_code_are_found(tmp_path):
     assert {("'extra.py'", ""), ("weights.safetensors", ""), (MANIFEST, "files.code.sha256")} <= found
 
 
+@pytest.mark.parametrize("division", ["data", "code", "neither"])
+def test_files_of_the_other_division_are_named_and_not_opened(tmp_path, division):
+    """A link, and a file larger than its kind may be, in a folder whose manifest may be in ruins."""
+    folder = write_code_submission(tmp_path / "mixed")
+    if division == "data":
+        world.write_submission(folder)
+    if division == "neither":
+        (folder / MANIFEST).write_text("[" * 100)
+    for name in {"data": ["model.py"], "code": ["graph.json"], "neither": ["model.py", "graph.json"]}[
+        division
+    ]:
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).symlink_to("/etc/passwd")
+    if division != "code":
+        (folder / "model.py").unlink()
+        (folder / "model.py").write_bytes(bytes(1 << 19))
+    found = {problem.file for problem in check_submission(folder, world.names()).problems}
+    assert found >= {"data": {"'model.py'"}, "code": {"'graph.json'"}, "neither": {"'model.py'"}}[division]
+
+
 def pipe_with(content: bytes) -> int:
     reader, writer = os.pipe()
     os.write(writer, content)

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,8 +116,8 @@ def check_submission(folder: Path, names: Names) -> Submission:
     """
     parsed, refused = ParsedManifest(), False
     manifest = folder / MANIFEST
-    readable = manifest.is_file() and not manifest.is_symlink() and os.access(manifest, os.R_OK)
-    if readable and manifest.stat().st_size <= MANIFEST_BYTES:
+    is_plain = manifest.is_file() and not manifest.is_symlink() and os.access(manifest, os.R_OK)
+    if is_plain and manifest.stat().st_size <= MANIFEST_BYTES:
         parsed = parse_manifest(_read(manifest, MANIFEST_BYTES))
     is_code = parsed.stated.get("division") == "code"
     problems = list(_folder_problems(folder, is_code=is_code))
@@ -125,7 +125,9 @@ def check_submission(folder: Path, names: Names) -> Submission:
     problems += parsed.problems
     problems += _name_problems(parsed.stated, folder)
     report = None if is_code else inspect_model(folder)
-    problems += _hash_problems(parsed.stated, folder, unread, {} if report is None else report.hashes)
+    belonging = REQUIRED_CODE | OPTIONAL_CODE if is_code else REQUIRED
+    readable = {name: most for name, most in belonging.items() if name not in unread}
+    problems += _hash_problems(parsed.stated, folder, readable, {} if report is None else report.hashes)
     problems += unknown_names(parsed.stated, names.datasets, names.defences)
     stored = None
     if report is not None:
@@ -246,14 +248,13 @@ def _plain(found: str | int) -> str:
 
 
 def _hash_problems(
-    stated: Stated, folder: Path, unread: Collection[str], known: Mapping[str, tuple[int, str]]
+    stated: Stated, folder: Path, readable: Mapping[str, int], known: Mapping[str, tuple[int, str]]
 ) -> Iterator[ModelProblem]:
     for file, key in zip((*MODEL_FILES, CODE_FILE), ("graph", "weights", "code"), strict=True):
-        if file in unread or not (folder / file).is_file():
+        # Not what belongs to the other division either, which nobody looked at but for its name.
+        if file not in readable or not (folder / file).is_file():
             continue
-        size, sha256 = (
-            known[file] if file in known else _hashed(folder / file, (REQUIRED | REQUIRED_CODE)[file])
-        )
+        size, sha256 = known[file] if file in known else _hashed(folder / file, readable[file])
         right = {"size": size, "sha256": sha256}
         for entry, what in (("size", "size"), ("sha256", "hash")):
             found = stated.get("files", key, entry)
