@@ -29,7 +29,7 @@ FROZEN = {
     "events-quick": (1, "sha256:7bed85eae0709658d1ce0e574696bf78a72b118f432b117d1f74921018007a3b"),
     "events-v1": (1, "sha256:9412b3e9c4446c92131dc00468108a04096483dc53ef4f2e9c247aef75083f28"),
     "timing-v1": (1, "sha256:1690189061c9af0c574da258f9a5d6cc393c4940f8c59c0e84c111381a9aaab4"),
-    "blackbox-v1": (1, "sha256:132fd3fc17a5ec1f8d89277b72d4b170b6173fe6c701c5b8724269d75ed0938a"),
+    "blackbox-v1": (1, "sha256:7dabf3f19e9cc0d758ca3a6fbc88bad4bbb031cbce1057d84b8ecb0f40b26968"),
     "universal-v1": (1, "sha256:ecc907ffa64ce59d453dc84ac2972d69c945b44e319503254030fd01db96be95"),
     "patch-v1": (1, "sha256:042dc4217e73ee34883eaaa243edb2fd7676bc569b53cccba843c47a4e392a78"),
 }
