@@ -137,3 +137,23 @@ def test_one_class_is_no_classifier(make):
             SpikingClassifier(spiking_stand_ins.TinyNetwork(classes=1), input_shape=SHAPE)
         else:
             BlackBoxEventClassifier(lambda x: np.zeros((len(x), 1)), SHAPE, 1)
+
+
+def test_errors_list_only_attacks_that_would_do(spiking):
+    """An attack on patches needs a region, and AutoSpike a budget of edits."""
+    with pytest.raises(InvalidInput) as edits:
+        ATTACKS["retiming-square"](spiking, EventEdits(3))
+    with pytest.raises(InvalidInput) as region:
+        ATTACKS["retiming-square"](spiking, PatchRegion(0.15))
+    assert "auto-spike" in str(edits.value)
+    assert "patch (" not in str(edits.value)
+    assert "auto-spike" not in str(region.value)
+    assert "adversarial-patch" in str(region.value)
+    for name, kind in ATTACKS.items():
+        for threat in (EventEdits(8), PatchRegion(0.15), Retiming(1)):
+            if kind.serves(threat):
+                kind(spiking, threat)
+            else:
+                with pytest.raises(InvalidInput):
+                    kind(spiking, threat)
+            assert (f"{name} (" in str(edits.value)) == kind.serves(EventEdits(3))

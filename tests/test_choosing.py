@@ -11,8 +11,8 @@ import spiking_stand_ins
 import torch
 
 from art_spiking.attacks import EventGradientAttack, SpikeRetiming, SpikingUniversalPerturbation
-from art_spiking.attacks.base import attack_views, checked_surrogates
 from art_spiking.attacks.choosing import CANDIDATES, Choice, strongest
+from art_spiking.attacks.paths import attack_views, checked_surrogates
 from art_spiking.cli.output import table
 from art_spiking.errors import InvalidInput, UnknownName
 from art_spiking.estimators import OwnSurrogateWarning, SpikingClassifier

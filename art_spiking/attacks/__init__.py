@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Attacks in the event domain: their results are exactly valid under a threat model."""
 
-from art_spiking.attacks.base import SAMPLE_SURROGATE, EventAttack, UniversalAttack
+from art_spiking.attacks.base import EventAttack
 from art_spiking.attacks.controls import RandomEvents, RandomPatch, RandomUniversal
 from art_spiking.attacks.edits.gradient import EventGradientAttack
 from art_spiking.attacks.edits.gumbel import GumbelEventAttack
@@ -10,12 +10,14 @@ from art_spiking.attacks.edits.sparse_dynamic import SparseDynamicAttack
 from art_spiking.attacks.edits.spike_fool import SpikeFool
 from art_spiking.attacks.edits.ternary import TernaryGradientAttack
 from art_spiking.attacks.ensemble.auto import AutoSpike, MemberOutcome
+from art_spiking.attacks.paths import SAMPLE_SURROGATE
 from art_spiking.attacks.queries.boundary import EventHopSkipJump, EventSignOPT
 from art_spiking.attacks.queries.genetic import EventGenetic, EventGreedy
 from art_spiking.attacks.queries.retiming import RetimingSquare
 from art_spiking.attacks.queries.square import EventSquare
 from art_spiking.attacks.queries.transfer import EventTransfer
 from art_spiking.attacks.retiming import RandomRetiming, SpikeRetiming
+from art_spiking.attacks.universal.attack import UniversalAttack
 from art_spiking.attacks.universal.flip_frequency import HeatmapPerturbation, IterativePerturbation
 from art_spiking.attacks.universal.patch import SpikingAdversarialPatch
 from art_spiking.attacks.universal.perturbations import EditMask, Patch, Perturbation

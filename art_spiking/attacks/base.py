@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
-from typing import Any, ClassVar, Generic, Protocol, final
+from typing import Any, ClassVar, Generic, final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,37 +19,22 @@ from typing_extensions import TypeVar
 
 from art_spiking.attacks.choosing import SWEEP, SWEEP_SAMPLES, strongest
 from art_spiking.attacks.objectives import gap
+from art_spiking.attacks.options import check_flag, check_whole
 from art_spiking.attacks.serving import serving_text
-from art_spiking.attacks.universal.perturbations import Perturbation
 from art_spiking.errors import InvalidInput, InvalidModel
 from art_spiking.estimators import (
     NO_GRADIENT,
     BlackBoxEventClassifier,
     EventClassifier,
     SpikingClassifier,
-    warn_of_own_surrogate,
 )
 from art_spiking.estimators.inputs import check_shape, label_indices
 from art_spiking.events import validate_spike_tensor
-from art_spiking.gradient_paths import GradientPath, path_from_dict, path_named
-from art_spiking.surrogates import Atan
+from art_spiking.gradient_paths import GradientPath
 from art_spiking.threats import EventEdits, EventThreat, Retiming, ThreatModel
 
 Array = npt.NDArray[Any]
 
-SAMPLE_SURROGATE = Atan(alpha=3.0, through_reset=True)
-"""The spike derivative that attacks on single samples use unless told otherwise.
-
-The gradient through the reset tells the attack that a spike brought forward is not a spike gained: on the
-community N-MNIST network under `subtract` it halved the accuracy that 250 inserted events leave. From one
-step to the next it multiplies by 1 - h(u); a derivative higher than 2, an alpha above 4, makes that grow
-without bound (measured: attacks all but fail from alpha 5 on).
-"""
-
-OneSurrogate = GradientPath | Mapping[str, Any] | str
-"""A gradient path, its `to_dict`, its name in `gradient_paths.PATHS`, or "sweep"; see `EventAttack.tune`."""
-
-Surrogates = OneSurrogate | Sequence[OneSurrogate] | None
 
 _ACCEPTED = {"EventThreat": "EventEdits, PixelRate, PatchRegion, or several joined by &"}
 ThreatT = TypeVar("ThreatT", bound=ThreatModel, default=EventThreat)
@@ -106,6 +91,11 @@ class EventAttack(EvasionAttack, Generic[ThreatT]):
         self.seed = seed
         self.batch_size = batch_size
         EventAttack._check_params(self)
+
+    @classmethod
+    def serves(cls, threat: ThreatModel) -> bool:
+        """Whether it takes a threat model; errors that list attacks ask it."""
+        return isinstance(threat, cls.threats)
 
     @property
     def needs_gradients(self) -> bool:
@@ -275,202 +265,3 @@ class EventAttack(EvasionAttack, Generic[ThreatT]):
             raise InvalidInput("a targeted attack needs its target classes", remedy="pass them as y")
         predicted = self.estimator.predict_torch(clean, self.batch_size).argmax(1)
         return clean, predicted, predicted
-
-
-class Search(Protocol):
-    """A fit of one perturbation, epoch by epoch.
-
-    Attributes:
-        label: by what it is differentiated, as plain data; see `labels_of`.
-    """
-
-    label: Mapping[str, Any]
-
-    def epoch(self, x: Tensor, y: Tensor, generator: torch.Generator) -> Perturbation:
-        """Goes once through the craft split and returns the valid perturbation it has come to."""
-
-
-class UniversalAttack(EventAttack):
-    """An attack that fits one perturbation for all samples on a craft split.
-
-    `fit` makes it, `perturbation.apply` uses it on any other split; `generate` does both on one batch, as
-    ART's universal attacks do, and its fooling rate is then an in-sample one. A subclass writes
-    `fit_tensors`.
-
-    Attributes:
-        perturbation: what was fitted last; None before.
-    """
-
-    universal: ClassVar[bool] = True
-    leaves_fooled: ClassVar[bool] = False
-
-    perturbation: Perturbation | None = None
-
-    @property
-    def noise(self) -> Array | None:
-        """What was fitted last, as an array; ART's name for it."""
-        return None if self.perturbation is None else self.perturbation.values
-
-    @abstractmethod
-    def fit_tensors(self, x: Tensor, y: Tensor, generator: torch.Generator) -> Perturbation:
-        """Fits on checked tensors; see `EventAttack.run`."""
-
-    @final
-    def fit(self, x: Array, y: Array | None = None) -> Perturbation:
-        """Fits the perturbation on a craft split and keeps it as `perturbation`.
-
-        Args:
-            x: (N, T, C, H, W) event counts.
-            y: labels as indices or one-hot; the model's own predictions if None.
-
-        Raises:
-            InvalidInput: an input, labels or a budget that do not fit.
-        """
-        clean, labels, _ = self._prepare(x, y)
-        with self._telling_of_gradients():
-            self.perturbation = self.fit_tensors(clean, labels, torch.Generator().manual_seed(self.seed))
-        return self.perturbation
-
-    def race(
-        self, searches: Sequence[Search], x: Tensor, y: Tensor, generator: torch.Generator, *, epochs: int
-    ) -> tuple[Perturbation, tuple[float, float]]:
-        """Runs every search for one epoch and the best one for the others; `chosen` says which that was.
-
-        Returns:
-            The best perturbation seen, by `craft_score`, and its score.
-        """
-        runs = []
-        for search in searches:
-            candidate = search.epoch(x, y, generator)
-            runs.append((self.craft_score(candidate, x, y), candidate, search))
-        score, best, search = min(runs, key=lambda run: run[0])
-        self.note_race([(one.label, found) for found, _, one in runs], len(x))
-        for _ in range(epochs - 1):
-            candidate = search.epoch(x, y, generator)
-            value = self.craft_score(candidate, x, y)
-            if value < score:
-                score, best = value, candidate
-        return best, score
-
-    def note_race(self, runs: Sequence[tuple[Mapping[str, Any], tuple[float, float]]], samples: int) -> None:
-        """Puts into `chosen` what won a race on the craft split and how all did, in the form of `Choice`.
-
-        Args:
-            runs: by what each search is differentiated, and its `craft_score`; the lowest won.
-            samples: of the craft split.
-        """
-        ranked = sorted(runs, key=lambda run: run[1])
-        ranking = [{**label, "fooled": 1 - unfooled, "lead": -left} for label, (unfooled, left) in ranked]
-        swept = self.chosen if "refused" in self.chosen else self.chosen.get("sweep")
-        race = {"surrogate": ranking[0]["path"], "samples": samples, "ranking": ranking}
-        self.chosen = race if swept is None else {**race, "sweep": swept}
-
-    def craft_score(self, candidate: Perturbation, x: Tensor, y: Tensor) -> tuple[float, float]:
-        """Scores a candidate on the craft split; lower is better for the attacker.
-
-        Returns:
-            The share of samples that are not fooled, and the mean gap by which they are not.
-        """
-        unfooled, lead = 0, 0.0
-        for start in range(0, len(x), self.batch_size):
-            part = slice(start, start + self.batch_size)
-            edited = candidate.apply(x[part], seed=self.seed + start)
-            logits = self.estimator.predict_torch(edited, self.batch_size)
-            unfooled += int((~self.fooled(logits.argmax(1), y[part])).sum())
-            lead += float(gap(logits, y[part]).sum()) * (1 if self.targeted else -1)
-        return unfooled / len(x), lead / len(x)
-
-    def run(self, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
-        """Applies what was fitted last, with the attack's own seed.
-
-        Raises:
-            InvalidInput: nothing was fitted.
-        """
-        if self.perturbation is None:
-            raise InvalidInput("nothing is fitted yet", remedy="call fit or generate first")
-        return self.perturbation.apply(x, seed=self.seed)
-
-    def _generate(self, clean: Tensor, labels: Tensor, predicted: Tensor | None) -> Tensor:
-        generator = torch.Generator().manual_seed(self.seed)
-        self.perturbation = self.fit_tensors(clean, labels, generator)
-        return self.threat.project(self.run(clean, labels, generator), clean)
-
-
-def shuffled(samples: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Yields the indices of all samples in random order, in batches."""
-    yield from torch.split(torch.randperm(samples, generator=generator), batch_size)
-
-
-def attack_views(estimator: SpikingClassifier, surrogates: Surrogates) -> list[SpikingClassifier]:
-    """Returns the estimator as the attacker differentiates it, once for each surrogate.
-
-    Args:
-        estimator: the model under attack.
-        surrogates: a gradient path, its `to_dict` or its name, or several; None, or a network that has no
-            exchangeable one, leaves the estimator's own. The latter is told by an `OwnSurrogateWarning`.
-
-    Raises:
-        InvalidInput: a path that the network cannot have, or a sweep that was not made.
-    """
-    if surrogates is None:
-        return [estimator]
-    if not estimator.exchanges_surrogate:
-        warn_of_own_surrogate(estimator)
-        return [estimator]
-    if surrogates == SWEEP:
-        raise InvalidInput(
-            "the attack's surrogate is yet to be chosen",
-            asked=repr(surrogates),
-            remedy="call tune(x, y) with a craft split first, or name a gradient path",
-        )
-    return [estimator.with_surrogate(surrogate) for surrogate in checked_surrogates(surrogates)]
-
-
-def labels_of(estimator: SpikingClassifier, surrogates: Surrogates) -> list[dict[str, Any]]:
-    """Returns what records call the views of `attack_views`, in their order: by path, None for the own."""
-    if surrogates is None or not estimator.exchanges_surrogate:
-        return [{"path": None}]
-    return [{"path": path.to_dict()} for path in checked_surrogates(surrogates)]
-
-
-def checked_surrogates(surrogates: Surrogates) -> list[GradientPath]:
-    """Returns gradient paths given as themselves, as the dicts that suites hold, or by name.
-
-    Empty for None, and for "sweep", which leaves them to be chosen.
-
-    Raises:
-        InvalidInput: neither, or an empty sequence.
-        UnknownName: a dict or a name that names none.
-    """
-    if surrogates is None or surrogates == SWEEP:
-        return []
-    several = surrogates if isinstance(surrogates, list | tuple) else [surrogates]
-    read = [_path(one) for one in several]
-    result = [path for path in read if isinstance(path, GradientPath)]
-    if not result or len(result) < len(read):
-        raise InvalidInput(
-            "a surrogate does not fit",
-            asked=repr(surrogates),
-            accepted="a gradient path or Surrogate, its to_dict or name, several of these, or None",
-        )
-    return result
-
-
-def _path(one: Any) -> Any:
-    if isinstance(one, str):
-        return path_named(one)
-    return path_from_dict(one) if isinstance(one, Mapping) else one
-
-
-def check_whole(name: str, value: object, *, least: int = 1, most: int | None = None) -> None:
-    """Raises InvalidInput unless `value` is a whole number from `least` to `most`."""
-    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not whole or value < least or (most is not None and value > most):  # type: ignore[operator]
-        accepted = f"a whole number of at least {least}" + ("" if most is None else f" and at most {most}")
-        raise InvalidInput(f"{name} does not fit", asked=repr(value), accepted=accepted)
-
-
-def check_flag(name: str, value: object) -> None:
-    """Raises InvalidInput unless `value` is True or False."""
-    if not isinstance(value, bool):
-        raise InvalidInput(f"{name} does not fit", asked=repr(value), accepted="True or False")

@@ -8,15 +8,17 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from art_spiking.attacks.base import EventAttack, UniversalAttack, check_flag, check_whole
+from art_spiking.attacks.base import EventAttack
 from art_spiking.attacks.edits.space import EditSpace
+from art_spiking.attacks.options import check_flag, check_whole
+from art_spiking.attacks.universal.attack import UniversalAttack
 from art_spiking.attacks.universal.mask_space import MaskSpace
 from art_spiking.attacks.universal.patch import Location, check_patch_options
-from art_spiking.attacks.universal.patch_search import PatchForm, patch_side, region_of
+from art_spiking.attacks.universal.patch_search import PatchForm, has_region, patch_side, region_of
 from art_spiking.attacks.universal.perturbations import EditMask, Patch
 from art_spiking.errors import InvalidInput
 from art_spiking.estimators import SpikingClassifier
-from art_spiking.threats import EventThreat
+from art_spiking.threats import EventThreat, ThreatModel
 
 
 class RandomEvents(EventAttack):
@@ -116,6 +118,11 @@ class RandomPatch(UniversalAttack):
         self.density = density
         self.max_shift = max_shift
         self._check_params()
+
+    @classmethod
+    def serves(cls, threat: ThreatModel) -> bool:
+        """See `EventAttack.serves`; there must be a region."""
+        return isinstance(threat, EventThreat) and has_region(threat)
 
     def _check_params(self) -> None:
         super()._check_params()

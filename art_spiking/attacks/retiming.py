@@ -8,14 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from art_spiking.attacks.base import (
-    EventAttack,
-    Surrogates,
-    attack_views,
-    check_whole,
-    checked_surrogates,
-)
+from art_spiking.attacks.base import EventAttack
 from art_spiking.attacks.objectives import Objective, objective_named
+from art_spiking.attacks.options import check_whole
+from art_spiking.attacks.paths import Surrogates, attack_views, checked_surrogates
 from art_spiking.estimators import SpikingClassifier
 from art_spiking.surrogates import Atan
 from art_spiking.threats import Retiming, ThreatModel

@@ -27,7 +27,7 @@ def serving_attacks(threat: ThreatModel | None = None, *, without_gradients: boo
             f"{entry.name} ({kind.__name__})"
             for entry in entries
             if (kind := _loaded(entry)) is not None
-            and (threat is None or isinstance(threat, kind.threats))
+            and (threat is None or _serves(kind, threat))
             and not (without_gradients and kind.gradients)
         ]
 
@@ -35,6 +35,12 @@ def serving_attacks(threat: ThreatModel | None = None, *, without_gradients: boo
 def serving_text(threat: ThreatModel | None = None, *, without_gradients: bool = False) -> str:
     """The attacks of `serving_attacks`, or "none that is installed"."""
     return ", ".join(serving_attacks(threat, without_gradients=without_gradients)) or "none that is installed"
+
+
+def _serves(kind: Any, threat: ThreatModel) -> bool:
+    """What the attack says; one that is no EventAttack names the kinds alone."""
+    asked = getattr(kind, "serves", None)
+    return bool(asked(threat)) if callable(asked) else isinstance(threat, kind.threats)
 
 
 def _loaded(entry: Any) -> Any:

@@ -8,8 +8,8 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from art_spiking.attacks.base import SAMPLE_SURROGATE
 from art_spiking.attacks.edits.space import widened
+from art_spiking.attacks.paths import SAMPLE_SURROGATE
 from art_spiking.attacks.queries.retiming import RetimingSquare
 from art_spiking.attacks.queries.square import EventSquare
 from art_spiking.threats import EventEdits, EventThreat, Retiming, ThreatModel

@@ -6,9 +6,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from art_spiking.attacks.base import SAMPLE_SURROGATE
 from art_spiking.attacks.edits.space import EditSpace
 from art_spiking.attacks.objectives import cross_entropy, soft_gap
+from art_spiking.attacks.paths import SAMPLE_SURROGATE
 from art_spiking.errors import InvalidModel
 from art_spiking.estimators import SpikingClassifier
 from art_spiking.metrics import wilson_interval

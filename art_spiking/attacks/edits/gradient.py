@@ -8,18 +8,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from art_spiking.attacks.base import (
-    SAMPLE_SURROGATE,
-    EventAttack,
-    OneSurrogate,
-    attack_views,
-    check_flag,
-    check_whole,
-    checked_surrogates,
-)
+from art_spiking.attacks.base import EventAttack
 from art_spiking.attacks.edits.search import EditSearch
 from art_spiking.attacks.edits.space import EditSpace, budgets_of, widened
 from art_spiking.attacks.objectives import objective_named
+from art_spiking.attacks.options import check_flag, check_whole
+from art_spiking.attacks.paths import SAMPLE_SURROGATE, OneSurrogate, attack_views, checked_surrogates
 from art_spiking.errors import InvalidInput
 from art_spiking.estimators import SpikingClassifier
 from art_spiking.threats import EventThreat

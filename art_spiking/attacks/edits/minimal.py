@@ -12,10 +12,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from art_spiking.attacks.base import Array, EventAttack, check_whole
+from art_spiking.attacks.base import Array, EventAttack
 from art_spiking.attacks.edits.reduction import Reduction, edits_of
 from art_spiking.attacks.edits.searched import EditAttack, won
 from art_spiking.attacks.edits.space import budgets_of, capped
+from art_spiking.attacks.options import check_whole
 from art_spiking.errors import InvalidInput
 from art_spiking.estimators import EventClassifier
 from art_spiking.registry import catalogue, plugin_manager

@@ -9,16 +9,12 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from art_spiking.attacks.base import (
-    EventAttack,
-    OneSurrogate,
-    attack_views,
-    check_flag,
-    checked_surrogates,
-)
+from art_spiking.attacks.base import EventAttack
 from art_spiking.attacks.edits.reduction import Reduction, edits_of
 from art_spiking.attacks.edits.space import EditSpace, budgets_of, is_plain, lifted
 from art_spiking.attacks.objectives import Objective, objective_named
+from art_spiking.attacks.options import check_flag
+from art_spiking.attacks.paths import OneSurrogate, attack_views, checked_surrogates
 from art_spiking.errors import InvalidInput
 from art_spiking.estimators import SpikingClassifier
 from art_spiking.threats import EventThreat
@@ -128,11 +124,3 @@ def allowed_edits(space: EditSpace, wanted: Tensor, value: Tensor) -> Tensor:
     strength = 1e-3 + (value - low) / (high - low).clamp(min=1e-30)
     asked = space.clean + wanted * strength.clamp(max=1.0) * space.direction
     return space.threat.project(asked, space.clean) != space.clean
-
-
-def check_share(name: str, value: object, *, most: float = 1.0) -> None:
-    """Raises InvalidInput unless `value` is a finite number above 0 and at most `most`."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not 0 < value <= most or value == float("inf"):  # type: ignore[operator]
-        accepted = "a finite number above 0" if most == float("inf") else f"a number in (0, {most:g}]"
-        raise InvalidInput(f"{name} does not fit", asked=repr(value), accepted=accepted)

@@ -8,9 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from art_spiking.attacks.base import SAMPLE_SURROGATE, OneSurrogate, check_whole
-from art_spiking.attacks.edits.searched import EditAttack, allowed_edits, check_share, won
+from art_spiking.attacks.edits.searched import EditAttack, allowed_edits, won
 from art_spiking.attacks.edits.space import EditSpace
+from art_spiking.attacks.options import check_share, check_whole
+from art_spiking.attacks.paths import SAMPLE_SURROGATE, OneSurrogate
 from art_spiking.estimators import SpikingClassifier
 from art_spiking.threats import EventThreat
 

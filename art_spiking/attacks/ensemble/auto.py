@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from art_spiking.attacks.base import Array, EventAttack, check_flag
+from art_spiking.attacks.base import Array, EventAttack
 from art_spiking.attacks.edits.space import members_of
 from art_spiking.attacks.ensemble.allowance import Allowance, Clock
 from art_spiking.attacks.ensemble.members import VERSION, Member, ensemble_for
@@ -19,6 +19,7 @@ from art_spiking.attacks.ensemble.outcomes import LeftOut, MemberOutcome
 from art_spiking.attacks.ensemble.run import GRADIENT_DRAWS, PREDICTION_DRAWS, EnsembleRun
 from art_spiking.attacks.ensemble.tuning import chosen_member
 from art_spiking.attacks.ensemble.twins import averaged, averaged_answers, with_derivative
+from art_spiking.attacks.options import check_flag
 from art_spiking.errors import InvalidInput
 from art_spiking.estimators import BlackBoxEventClassifier, EventClassifier, SpikingClassifier
 from art_spiking.surroundings import own_surroundings
@@ -99,10 +100,16 @@ class AutoSpike(EventAttack[ThreatModel]):
         self._tuning = 0.0
         self._check_params()
 
+    @classmethod
+    def serves(cls, threat: ThreatModel) -> bool:
+        """See `EventAttack.serves`; of edits there must be a budget."""
+        if isinstance(threat, EventThreat):
+            return any(isinstance(member, EventEdits) for member in members_of(threat))
+        return super().serves(threat)
+
     def _check_params(self) -> None:
         super()._check_params()
-        edits = isinstance(self.threat, EventThreat)
-        if edits and not any(isinstance(m, EventEdits) for m in members_of(self.threat)):  # type: ignore[arg-type]
+        if not self.serves(self.threat):
             raise InvalidInput(
                 "nothing limits the number of edits",
                 asked=repr(self.threat),

@@ -8,8 +8,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from art_spiking.attacks.base import SAMPLE_SURROGATE, EventAttack, Surrogates, check_whole
+from art_spiking.attacks.base import EventAttack
 from art_spiking.attacks.edits.gradient import EventGradientAttack
+from art_spiking.attacks.options import check_whole
+from art_spiking.attacks.paths import SAMPLE_SURROGATE, Surrogates
 from art_spiking.attacks.retiming import SpikeRetiming
 from art_spiking.estimators import SpikingClassifier
 from art_spiking.threats import EventThreat, Retiming, ThreatModel

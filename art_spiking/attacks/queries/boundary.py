@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from art_spiking.attacks.base import check_flag
+from art_spiking.attacks.options import check_flag
 from art_spiking.attacks.queries.block_pool import BlockPool, Mask, best_of
 from art_spiking.attacks.queries.blocks import Blocks, Box, Cells, union
 from art_spiking.attacks.queries.search import Answer, QueryAttack, Search, SearchAttack

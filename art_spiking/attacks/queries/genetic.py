@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from art_spiking.attacks.base import check_whole
+from art_spiking.attacks.options import check_whole
 from art_spiking.attacks.queries.blocks import Blocks, Box, Cells, union
 from art_spiking.attacks.queries.search import QueryAttack, Search, SearchAttack
 from art_spiking.estimators import EventClassifier

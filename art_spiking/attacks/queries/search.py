@@ -14,8 +14,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from art_spiking.attacks.base import EventAttack, ThreatT, check_whole
+from art_spiking.attacks.base import EventAttack, ThreatT
 from art_spiking.attacks.edits.space import is_plain, widened
+from art_spiking.attacks.options import check_whole
 from art_spiking.attacks.queries.blocks import Blocks, Cells, editable_cells
 from art_spiking.estimators import EventClassifier
 

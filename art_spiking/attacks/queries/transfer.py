@@ -10,10 +10,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from art_spiking.attacks.base import SAMPLE_SURROGATE, check_whole
 from art_spiking.attacks.edits.search import EditSearch
 from art_spiking.attacks.edits.space import EditSpace, budgets_of
 from art_spiking.attacks.objectives import gap, objective_named
+from art_spiking.attacks.options import check_whole
+from art_spiking.attacks.paths import SAMPLE_SURROGATE
 from art_spiking.attacks.queries.search import QueryAttack
 from art_spiking.attacks.queries.stand_ins import trained_stand_in
 from art_spiking.errors import InvalidInput

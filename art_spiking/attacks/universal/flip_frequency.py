@@ -10,14 +10,10 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from art_spiking.attacks.base import (
-    SAMPLE_SURROGATE,
-    UniversalAttack,
-    check_flag,
-    check_whole,
-    checked_surrogates,
-)
 from art_spiking.attacks.edits.gradient import EventGradientAttack
+from art_spiking.attacks.options import check_flag, check_whole
+from art_spiking.attacks.paths import SAMPLE_SURROGATE, checked_surrogates
+from art_spiking.attacks.universal.attack import UniversalAttack
 from art_spiking.attacks.universal.mask_space import MaskSpace
 from art_spiking.attacks.universal.perturbations import Perturbation
 from art_spiking.errors import InvalidInput

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from art_spiking.attacks.base import shuffled
 from art_spiking.attacks.objectives import Objective
+from art_spiking.attacks.universal.attack import shuffled
 from art_spiking.attacks.universal.filters_in_loop import Differentiable
 from art_spiking.attacks.universal.mask_space import MaskSpace
 from art_spiking.attacks.universal.movements import Movements

@@ -8,18 +8,14 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from art_spiking.attacks.base import (
-    Surrogates,
-    UniversalAttack,
-    attack_views,
-    check_whole,
-    checked_surrogates,
-    labels_of,
-)
 from art_spiking.attacks.objectives import objective_named
+from art_spiking.attacks.options import check_whole
+from art_spiking.attacks.paths import Surrogates, attack_views, checked_surrogates, labels_of
+from art_spiking.attacks.universal.attack import UniversalAttack
 from art_spiking.attacks.universal.patch_search import (
     PatchForm,
     PatchSearch,
+    has_region,
     patch_side,
     places_on_grid,
     region_of,
@@ -29,7 +25,7 @@ from art_spiking.attacks.universal.placement import attended_places, attention, 
 from art_spiking.errors import InvalidInput
 from art_spiking.estimators import SpikingClassifier
 from art_spiking.surrogates import Atan
-from art_spiking.threats import EventThreat
+from art_spiking.threats import EventThreat, ThreatModel
 
 Location = Literal["random", "best", "attended"] | tuple[int, int]
 
@@ -132,6 +128,11 @@ class SpikingAdversarialPatch(UniversalAttack):
         self.surrogate = surrogate
         self.targeted = targeted
         self._check_params()
+
+    @classmethod
+    def serves(cls, threat: ThreatModel) -> bool:
+        """See `EventAttack.serves`; there must be a region."""
+        return isinstance(threat, EventThreat) and has_region(threat)
 
     def _check_params(self) -> None:
         super()._check_params()

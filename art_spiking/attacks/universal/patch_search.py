@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from art_spiking.attacks.base import shuffled
 from art_spiking.attacks.edits.space import members_of
 from art_spiking.attacks.objectives import Objective
+from art_spiking.attacks.universal.attack import shuffled
 from art_spiking.attacks.universal.movements import draw_locations, draw_shifts
 from art_spiking.attacks.universal.perturbations import Patch
 from art_spiking.attacks.universal.windows import Windows, at_rest, turned
@@ -202,6 +202,11 @@ def _in_frame(threat: EventThreat, frame: Tensor, side: int) -> EventThreat:
 
     members = tuple(fitted(member) for member in members_of(threat))
     return AllOf(members) if len(members) > 1 else members[0]
+
+
+def has_region(threat: EventThreat) -> bool:
+    """Whether a threat confines edits to a region."""
+    return any(isinstance(member, PatchRegion) for member in members_of(threat))
 
 
 def region_of(threat: EventThreat) -> PatchRegion:

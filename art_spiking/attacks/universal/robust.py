@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from art_spiking.attacks.base import Surrogates, check_whole
+from art_spiking.attacks.options import check_whole
+from art_spiking.attacks.paths import Surrogates
 from art_spiking.attacks.universal.filters_in_loop import EventFilter, ThroughFilter, built_filters
 from art_spiking.attacks.universal.movements import check_translation
 from art_spiking.attacks.universal.perturbations import Perturbation

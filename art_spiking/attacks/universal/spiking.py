@@ -9,17 +9,16 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from art_spiking.attacks.base import (
+from art_spiking.attacks.objectives import CappedGap, CappedLead, Objective, gap
+from art_spiking.attacks.options import check_flag, check_whole
+from art_spiking.attacks.paths import (
     SAMPLE_SURROGATE,
     Surrogates,
-    UniversalAttack,
     attack_views,
-    check_flag,
-    check_whole,
     checked_surrogates,
     labels_of,
 )
-from art_spiking.attacks.objectives import CappedGap, CappedLead, Objective, gap
+from art_spiking.attacks.universal.attack import UniversalAttack
 from art_spiking.attacks.universal.filters_in_loop import EventFilter, through_each
 from art_spiking.attacks.universal.mask_search import MaskSearch
 from art_spiking.attacks.universal.mask_space import MaskSpace

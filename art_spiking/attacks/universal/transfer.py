@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from art_spiking.attacks.base import UniversalAttack
+from art_spiking.attacks.universal.attack import UniversalAttack
 from art_spiking.errors import InvalidInput
 from art_spiking.estimators import SpikingClassifier
 
