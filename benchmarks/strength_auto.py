@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from art_spiking.attacks import AutoSpike
+from art_spiking.attacks import (
+    AutoSpike,
+    EventGenetic,
+    EventGreedy,
+    EventTransfer,
+    GumbelEventAttack,
+    SparseDynamicAttack,
+    SpikeFool,
+    TernaryGradientAttack,
+)
 from art_spiking.datasets import load_data
 from art_spiking.defences import BackgroundActivityFilter
 from art_spiking.estimators import SpikingClassifier
@@ -26,7 +35,7 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 SUBMISSIONS = Path(__file__).resolve().parents[1] / "leaderboard" / "submissions"
-DEFENDED = {"digits-adversarial": (50, 100), "digits-filtered": (50, 100)}
+DEFENDED = {"digits-plain": (15, 25), "digits-adversarial": (50, 100), "digits-filtered": (50, 100)}
 MASKED_SAMPLES, BUDGETS, FLAGGED = 50, (50, 25, 200), 50
 DRAWS = 11
 Work = tuple[str, SpikingClassifier, Any, Any, tuple[Any, Any], tuple[int, ...]]
@@ -116,7 +125,10 @@ def masking(setting: Setting) -> Iterator[Row]:
 
 
 def members(setting: Setting) -> Iterator[Row]:
-    """AutoSpike against each of its members alone, on the community model and on two that are defended."""
+    """AutoSpike against each of its members alone, and what attacks outside it fool of what it leaves.
+
+    On the community model and on three submissions.
+    """
     x, y = setting.right()
     works: list[Work] = [("cnn_sinabs", setting.model, x, y, setting.craft(50), (25,))]
     for name in DEFENDED:
@@ -136,7 +148,27 @@ def members(setting: Setting) -> Iterator[Row]:
                 "fooled": int(fooled.sum()),
                 "strongest member": best,
                 **each,
+                **outsiders(model, EventEdits(budget), x[~fooled], y[~fooled]),
             }
+
+
+def outsiders(model: SpikingClassifier, threat: EventEdits, x: Any, y: Any) -> dict[str, str]:
+    """How many of some samples the published attacks fool, which are no members."""
+    if not len(x):
+        return {}
+    found = {}
+    for name, attack in {
+        "SpikeFool": SpikeFool(model, threat, rounds=60),
+        "SparseDynamicAttack": SparseDynamicAttack(model, threat),
+        "TernaryGradientAttack": TernaryGradientAttack(model, threat, steps=200),
+        "GumbelEventAttack": GumbelEventAttack(model, threat, steps=200),
+        "EventGreedy": EventGreedy(model, threat, queries=2000),
+        "EventGenetic": EventGenetic(model, threat, queries=2000),
+        "EventTransfer": EventTransfer(model, threat),
+    }.items():
+        count = int((model.predict(attack.generate(x, y)).argmax(1) != y).sum())
+        found[f"{name}, of {len(x)} left"] = str(count)
+    return found
 
 
 def report(setting: Setting) -> Iterator[Row]:
