@@ -14,7 +14,7 @@ from pathlib import Path
 
 import leaderboard_world as world
 import pytest
-from art_spiking_leaderboard import cluster
+from art_spiking_leaderboard import cluster, workers
 from art_spiking_leaderboard.cluster import ClusterPool, ClusterUnavailable, check_scheduler, parsl_config
 from art_spiking_leaderboard.coordinator import Crew, run_on
 from art_spiking_leaderboard.engine import run, run_cell
@@ -49,8 +49,8 @@ def slurm(tmp_path: Path, **more) -> SlurmProfile:
     return SlurmProfile(kind="slurm", worker_init=INIT, **{**given, **more})
 
 
-def outcomes_of(specs, profile, warn, minutes=None):
-    crew = Crew(lambda workers: ClusterPool(profile, minutes=minutes), profile.workers, world.workbench)
+def outcomes_of(specs, profile, warn):
+    crew = Crew(lambda count: ClusterPool(profile), profile.workers, world.workbench)
     return {(each.spec.model, each.spec.case): each for each in run_on(specs, crew, warn=warn)}
 
 
@@ -90,14 +90,12 @@ def test_a_killed_worker_of_parsl_costs_its_cell_one_retry(submissions, tmp_path
 
 @needs_parsl
 @pytest.mark.slow
-def test_a_cell_that_kills_every_worker_is_given_up_and_one_that_hangs_too(submissions, tmp_path):
-    suite = world.suite(a="die", c=f"wait {tmp_path / 'waiting'}")
-    specs = [spec for spec in specs_of(submissions, tmp_path / "records", suite) if spec.model == "one"]
-    found = outcomes_of(specs, local(tmp_path), lambda text: None, minutes=0.3)
+def test_a_cell_that_kills_every_worker_is_given_up(submissions, tmp_path):
+    specs = specs_of(submissions, tmp_path / "records", world.suite(a="die"))
+    found = outcomes_of(specs[:2], local(tmp_path), lambda text: None)
     assert found["one", "flips-b"].ok
-    for case in ("flips-a", "flips-c"):
-        failure = found["one", case].cell.record.failure
-        assert (failure.type, "died 2 times" in failure.message) == ("WorkerDied", True)
+    failure = found["one", "flips-a"].cell.record.failure
+    assert (failure.type, "died 2 times" in failure.message) == ("WorkerDied", True)
 
 
 @needs_parsl
@@ -129,19 +127,24 @@ import leaderboard_world as world
 from test_leaderboard_cluster import local, outcomes_of
 suite = world.suite(a="wait {tmp_path / "waiting"}")
 specs = world.specs_of(Path({str(submissions)!r}), Path({str(tmp_path / "records")!r}), suite)
-outcomes_of(specs, local(Path({str(tmp_path)!r}), heartbeat_seconds=3), print)
+outcomes_of(specs, local(Path({str(tmp_path)!r}), heartbeat_seconds=10), print)
 """
-    process = subprocess.Popen([sys.executable, "-c", code])
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "waiting").exists():
+    with subprocess.Popen([sys.executable, "-c", code]) as process:
+        try:
+            until(lambda: (tmp_path / "waiting").exists() or process.poll() is not None)
+            assert process.poll() is None
+            assert len(alive(tmp_path)) >= 2
+        finally:
+            process.send_signal(signal.SIGKILL)
+    until(lambda: not alive(tmp_path))
+
+
+def until(condition) -> None:
+    """Waits, on a busy machine too; a limit only so that nothing hangs."""
+    deadline = time.monotonic() + 300
+    while not condition():
         assert time.monotonic() < deadline
-        time.sleep(0.05)
-    assert len(alive(tmp_path)) >= 2
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    while alive(tmp_path) and time.monotonic() < deadline + 60:
         time.sleep(0.2)
-    assert alive(tmp_path) == []
 
 
 def alive(folder: Path) -> list[str]:
@@ -207,6 +210,13 @@ def test_a_job_of_slurm_computes_the_cells_and_is_ended_with_the_run(submissions
         assert f"#SBATCH {line}" in asked
     assert not any("exclusive" in line for line in asked)
     assert alive(tmp_path / "parsl") == []
+
+
+def test_a_task_has_the_threads_and_the_minutes_of_its_worker(monkeypatch):
+    monkeypatch.setenv("ART_SPIKING_CELL_MINUTES", "9")  # so that it is put back
+    workers.settle.cache_clear()
+    assert cluster.in_worker(1, 0.5, workers._limit, (), {}) == 30.0
+    workers.settle.cache_clear()
 
 
 @needs_parsl
