@@ -40,6 +40,10 @@ class EventTransfer(QueryAttack):
     What differs: spiking networks and edits of events; the attacker's samples default to copies of those
     under attack, from which events were dropped, and what is found for a sample then depends on the others.
 
+    It is weak: networks that answer alike may have nothing in common in their gradients (measured on the
+    community N-MNIST network with 200 edits and two networks: these agree with it on .67 to 1.00 of the
+    samples and most are fooled, their gradients' cosine to its own is below .01, and .12 to .17 transfer).
+
     Attributes:
         fit_queries: questions about the attacker's own samples in the last `generate`; 0 before. They are
             asked once for all samples and are not in `query_counts`.
