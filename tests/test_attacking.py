@@ -53,7 +53,7 @@ def test_it_runs_autospike_and_tells_every_member(capsys, model):
     found = capsys.readouterr()
     assert "attacking 8 samples with auto-spike" in found.err
     lines = found.out.splitlines()
-    start = lines.index("AutoSpike, ensemble 2")
+    start = lines.index(f"AutoSpike, ensemble {members.VERSION}")
     head = ["member", "tried", "fooled", "alone", "forwards", "backwards", "seconds"]
     assert lines[start + 1].split() == head
     names = [line.split("  ")[0] for line in lines[start + 3 : start + 10]]

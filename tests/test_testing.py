@@ -35,6 +35,7 @@ OTHER_THREATS = {
     "random-patch": PATCHES,
     "spike-retiming": RETIMINGS,
     "random-retiming": RETIMINGS,
+    "retiming-square": RETIMINGS,
     "auto-spike": [EventEdits(10), Retiming(1)],
 }
 ATTACKS = sorted(catalogue("attacks"))
