@@ -31,7 +31,8 @@ $(STAMP): pyproject.toml constraints.txt leaderboard/pyproject.toml
 
 demo: $(STAMP)
 	$(BIN)/art-spiking leaderboard run leaderboard/submissions --suite events-quick --workers $(WORKERS) \
-	  --out $(DEMO)/records --figures $(DEMO)/figures
+	  --out $(DEMO)/records --figures $(DEMO)/figures --keep-events
+	$(BIN)/art-spiking leaderboard transfer $(DEMO)/records --suite events-quick
 	$(BIN)/art-spiking leaderboard site --submissions leaderboard/submissions \
 	  --records $(DEMO)/records --figures $(DEMO)/figures --out $(DEMO)/site
 	@echo
