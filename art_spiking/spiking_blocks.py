@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from art_spiking.graphs import GraphSpec
-from art_spiking.kernels.frames import Windows, can_pool
+from art_spiking.kernels.frames import Windows, can_pool, out_sides
 from art_spiking.kernels.spiking_chain import links_of, spiking_chain
 from art_spiking.kernels.spiking_conv import Sizes, is_planar, plan_of, spiking_conv2d
 from art_spiking.layers import NEURON_TYPES, Convolution, Layer, NeuronLayer, Pooling
@@ -182,14 +182,9 @@ def out_shape(block: Block, layers: Mapping[str, nn.Module], shape: torch.Size) 
     return torch.Size((*shape[:2], len(convolution.weight), *sides))
 
 
-def _out_sides(convolution: Convolution, shape: torch.Size) -> tuple[int, ...]:
-    options = convolution.options
-    return tuple(
-        (side + 2 * p - k) // s + 1
-        for side, p, k, s in zip(
-            shape[3:], options["padding"], convolution.weight.shape[2:], options["stride"], strict=True
-        )
-    )
+def _out_sides(convolution: Convolution, shape: torch.Size) -> tuple[int, int]:
+    options, (rows, columns) = convolution.options, convolution.weight.shape[2:]
+    return out_sides((shape[3], shape[4]), (rows, columns), options["stride"], options["padding"])
 
 
 def _is_watched(layer: Layer) -> bool:

@@ -42,6 +42,14 @@ class Windows(NamedTuple):
         return not self.mean or (self.sides[0] * self.sides[1]).bit_count() == 1
 
 
+def out_sides(sides: Pair, kernel: Pair, stride: Pair, padding: Pair) -> Pair:
+    """Rows and columns of what a convolution without dilation puts out; below one where it does not fit."""
+    height, width = (
+        (side + 2 * p - k) // s + 1 for side, k, s, p in zip(sides, kernel, stride, padding, strict=True)
+    )
+    return height, width
+
+
 def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, *, stride: Pair, padding: Pair) -> Tensor:
     """torch.nn.functional.conv2d without groups and dilation; the gradient by x is computed by a convolution.
 

@@ -52,6 +52,12 @@ class Plan(NamedTuple):
         window = self.window
         return 0 if window is _NO_WINDOW else window.out_channels * window.out_sides[0] * window.out_sides[1]
 
+    @property
+    def pooled_sides(self) -> tuple[int, int]:
+        """Rows and columns of what the windows of a layer that follows a convolution put out."""
+        (height, width), (rows, columns) = self.window.out_sides, self.pool
+        return height // rows, width // columns
+
 
 def fused_scan(
     current: Tensor,

@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 
 from art_spiking.kernels import chain_loops, dense
 from art_spiking.kernels.fused import Plan, takes_samples_whole, thread_count
-from art_spiking.kernels.spiking_conv import in_rows, packed_gradient, serves_at_once
+from art_spiking.kernels.spiking_conv import in_rows, new_frames, packed_gradient, serves_at_once
 from art_spiking.kernels.threads import run_shares
 
 # Multiply-adds for one neuron and step, if all inputs were events, from which their sum is kept.
@@ -33,12 +33,6 @@ class Link(NamedTuple):
         taps = window.kernel[0] * window.kernel[1] / (window.stride[0] * window.stride[1])
         inputs = window.channels * window.sides[0] * window.sides[1]
         return inputs * taps * window.lanes / self.plan.features > _DEAR
-
-    @property
-    def sides(self) -> tuple[int, int]:
-        """Rows and columns of the output."""
-        (height, width), pool = self.plan.window.out_sides, self.plan.pool
-        return height // pool[0], width // pool[1]
 
 
 def links_of(plans: Sequence[Plan], weights: Sequence[Tensor], shape: torch.Size) -> list[Link]:
@@ -73,9 +67,9 @@ def spiking_chain(x: Tensor, links: Sequence[Link]) -> Tensor:
 class _SpikingChain(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, links: tuple[Link, ...]) -> Tensor:
-        last = links[-1]
+        last = links[-1].plan
         rows = in_rows(x, planar=links[0].plan.window.planar)
-        output = x.new_empty((*x.shape[:2], *last.sides, last.plan.window.out_channels))
+        output = x.new_empty((*x.shape[:2], *last.pooled_sides, last.window.out_channels))
         keeps = ctx.needs_input_grad[0]
         kept = [
             x.new_empty((*x.shape[:2], link.plan.features) if keeps and link.keeps else (0, 0, 0))
@@ -95,16 +89,15 @@ class _SpikingChain(torch.autograd.Function):
         window = links[0].plan.window
         rows = in_rows(x, planar=window.planar)
         by_output = in_rows(gradients[0], planar=False)
-        lying = (window.channels, *window.sides) if window.planar else (*window.sides, window.channels)
-        by_x = x.new_empty((*x.shape[:2], *lying))
+        by_x, by_frames = new_frames(x, window)
         arrays = (
             rows.detach().numpy(),
             by_output.numpy(),
-            by_x.flatten(2).numpy(),
+            by_frames,
             tuple(each.numpy() for each in kept),
         )
         _run(chain_loops.backward, links, arrays, rows.shape, tuple(link.taps for link in links))
-        return by_x if window.planar else by_x.permute(0, 1, 4, 2, 3), None
+        return by_x, None
 
 
 def _run(

@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 
 from art_spiking.kernels import dense, loops
 from art_spiking.kernels.events import Window, packed
-from art_spiking.kernels.frames import Windows, input_gradient
+from art_spiking.kernels.frames import Windows, input_gradient, out_sides
 from art_spiking.kernels.fused import Plan, make_plan, no_weights, run_loop, takes_samples_whole, thread_count
 from art_spiking.kernels.strided import by_frames, has_few_channels, packed_phases
 from art_spiking.kernels.threads import run_shares
@@ -24,8 +24,6 @@ Array = NDArray[Any]
 Pair = tuple[int, int]
 
 _CHANNELS_LAST = (3, 4, 2)
-
-
 _NO_POOLING = Windows()
 
 
@@ -93,9 +91,7 @@ class _SpikingConv2d(torch.autograd.Function):
     ) -> Tensor:
         plan = plan_of(x.shape, is_planar(x), weight, bias, sizes, neurons)
         rows = in_rows(x, planar=plan.window.planar)
-        channels, (height, width) = weight.shape[0], plan.window.out_sides
-        shape = (*x.shape[:2], height // sizes.pool.sides[0], width // sizes.pool.sides[1], channels)
-        output = torch.empty(shape, dtype=x.dtype)
+        output = torch.empty((*x.shape[:2], *plan.pooled_sides, weight.shape[0]), dtype=x.dtype)
         keeps = sizes.keep and ctx.needs_input_grad[0]
         currents = x.new_empty((*x.shape[:2], plan.features) if keeps else (0, 0, 0))
         nothing = np.zeros((0, 0, 0), output.numpy().dtype)
@@ -154,12 +150,19 @@ def _at_once(rows: Tensor, by_rows: Tensor, weight: Tensor, x: Tensor, plan: Pla
     window = plan.window
     if not serves_at_once(window) or not takes_samples_whole(plan, len(x), x.shape[1], x.element_size()):
         return None
-    lying = (window.channels, *window.sides) if window.planar else (*window.sides, window.channels)
-    by_x = x.new_empty((*x.shape[:2], *lying))
-    nothing = np.zeros((0, 0, 0), by_x.numpy().dtype)
-    arrays = (by_rows.numpy(), nothing, nothing, by_x.flatten(2).numpy())
+    by_x, frames = new_frames(x, window)
+    nothing = np.zeros((0, 0, 0), frames.dtype)
+    arrays = (by_rows.numpy(), nothing, nothing, frames)
     run_loop(loops.backward, rows, plan, arrays, (packed_gradient(weight, window),), whole=True)
-    return by_x if window.planar else by_x.permute(0, 1, 4, 2, 3)
+    return by_x
+
+
+def new_frames(x: Tensor, window: Window) -> tuple[Tensor, Array]:
+    """Room for a gradient by x (N, T, C, H, W), and the same (N, T, E) in the order that loops write."""
+    planar = window.planar
+    lying = (window.channels, *window.sides) if planar else (*window.sides, window.channels)
+    made = x.new_empty((*x.shape[:2], *lying))
+    return made if planar else made.permute(0, 1, 4, 2, 3), made.flatten(2).numpy()
 
 
 def serves_at_once(window: Window) -> bool:
@@ -176,7 +179,7 @@ def packed_gradient(weight: Tensor, window: Window) -> Array:
 def _few_channels_gradient(by_current: Tensor, weight: Tensor, window: Window) -> Tensor:
     """dL/dx (M, C, H, W) by `strided.by_frames`, shared among threads."""
     by_x = by_current.new_empty((len(by_current), window.channels, *window.sides))
-    weights = packed_phases(weight.detach().numpy(), window.stride)
+    weights = packed_gradient(weight, window)
     source, target = by_current.permute(0, 2, 3, 1).flatten(1).numpy(), by_x.flatten(1).numpy()
     threads = thread_count(by_current.numel())
 
@@ -200,9 +203,7 @@ def plan_of(
     stride, padding, pool = sizes.stride, sizes.padding, sizes.pool
     outputs, channels, *kernel = weight.shape
     sides = shape[3:]
-    height, width = (
-        (side + 2 * p - k) // s + 1 for side, p, k, s in zip(sides, padding, kernel, stride, strict=True)
-    )
+    height, width = out_sides((sides[0], sides[1]), (kernel[0], kernel[1]), stride, padding)
     window = Window(
         channels,
         (sides[0], sides[1]),
