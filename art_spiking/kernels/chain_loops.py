@@ -36,6 +36,21 @@ def _inputs(window: Window) -> int:
     return window.channels * window.sides[0] * window.sides[1]
 
 
+@row_loop
+def _room(
+    windows: tuple[Window, ...], lanes: tuple[int, ...], pools: tuple[Pair, ...], like: Array
+) -> tuple[list[Array], ...]:
+    """For each block what `write_currents` works in, and a row for what its windows put out."""
+    blocks = len(windows)
+    tables = [reach(windows[b], lanes[b]) for b in range(blocks)]
+    values = [row_of(_inputs(windows[b]), like) for b in range(blocks)]
+    places = [np.empty(_inputs(windows[b]), np.int64) for b in range(blocks)]
+    ends = [np.empty(windows[b].sides[0], np.int64) for b in range(blocks)]
+    sums = [row_of(sums_size(windows[b], lanes[b], windows[b].out_sides[0]), like) for b in range(blocks)]
+    pooled = [row_of(_neurons(windows[b]) // (pools[b][0] * pools[b][1]), like) for b in range(blocks)]
+    return tables, values, places, ends, sums, pooled
+
+
 @compiled
 def forward(
     x: Array,
@@ -69,14 +84,7 @@ def forward(
     rows = [rows_of(11, _neurons(windows[b]), numbers[0]) for b in range(blocks)]
     state = [rows_of(3, _neurons(windows[b]), numbers[0]) for b in range(blocks)]
     spare = [rows_of(4, _neurons(windows[b]), numbers[0]) for b in range(blocks)]
-    tables = [reach(windows[b], lanes[b]) for b in range(blocks)]
-    values = [row_of(_inputs(windows[b]), numbers[0]) for b in range(blocks)]
-    places = [np.empty(_inputs(windows[b]), np.int64) for b in range(blocks)]
-    ends = [np.empty(windows[b].sides[0], np.int64) for b in range(blocks)]
-    sums = [
-        row_of(sums_size(windows[b], lanes[b], windows[b].out_sides[0]), numbers[0]) for b in range(blocks)
-    ]
-    pooled = [row_of(_neurons(windows[b]) // (pools[b][0] * pools[b][1]), numbers[0]) for b in range(blocks)]
+    tables, values, places, ends, sums, pooled = _room(windows, lanes, pools, numbers[0])
     for b in range(blocks):
         n = _neurons(windows[b])
         start(0, n, n, parameters[b], flags[b][3], rows[b], state[b])
@@ -140,14 +148,7 @@ def backward(
     rows = [rows_of(11, _neurons(windows[b]), numbers[0]) for b in range(blocks)]
     state = [rows_of(3, _neurons(windows[b]), numbers[0]) for b in range(blocks)]
     spare = [rows_of(7, _neurons(windows[b]), numbers[0]) for b in range(blocks)]
-    tables = [reach(windows[b], lanes[b]) for b in range(blocks)]
-    values = [row_of(_inputs(windows[b]), numbers[0]) for b in range(blocks)]
-    places = [np.empty(_inputs(windows[b]), np.int64) for b in range(blocks)]
-    ends = [np.empty(windows[b].sides[0], np.int64) for b in range(blocks)]
-    sums = [
-        row_of(sums_size(windows[b], lanes[b], windows[b].out_sides[0]), numbers[0]) for b in range(blocks)
-    ]
-    pooled = [row_of(_neurons(windows[b]) // (pools[b][0] * pools[b][1]), numbers[0]) for b in range(blocks)]
+    tables, values, places, ends, sums, pooled = _room(windows, lanes, pools, numbers[0])
     u = [rows_of(steps, _neurons(windows[b]), numbers[0]) for b in range(blocks)]
     keeps = [flags[b][1] != 0 or flags[b][3] == BLANK_LATER for b in range(blocks)]
     counts = [rows_of(steps if keeps[b] else 1, _neurons(windows[b]), numbers[0]) for b in range(blocks)]
