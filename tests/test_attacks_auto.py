@@ -300,8 +300,7 @@ def test_a_random_black_box_is_fooled_by_the_majority_of_its_draws():
     box = BlackBoxEventClassifier(model.predict, SHAPE, 2)
     x_adv = AutoSpike(box, threat, minutes=5).generate(X, Y)
     classes, _ = decide(model, torch.from_numpy(x_adv), draws=101, seed=7)
-    # The search stops at the bar, on which side of it a sample lies is nearly chance there.
-    assert (classes.numpy() != 0).mean() >= 0.6
+    assert (classes.numpy() != 0).all()
 
 
 @pytest.mark.parametrize("threat", [PatchRegion(0.1), "edits"])

@@ -1,19 +1,31 @@
 # SPDX-License-Identifier: MIT
 """Twins: they predict and count as the model does, and have gradients where it has none."""
 
+import copy
+
 import host_samples
 import masked_models
 import pytest
 import torch
 
-from art_spiking.attacks.ensemble.twins import Twin, averaged, exchanged, with_derivative
+from art_spiking.attacks.ensemble.twins import (
+    Twin,
+    averaged,
+    averaged_answers,
+    exchanged,
+    with_derivative,
+)
+from art_spiking.attacks.queries.square import EventSquare
+from art_spiking.estimators import BlackBoxEventClassifier, SpikingClassifier
 from art_spiking.gradient_paths import RateGradient
 from art_spiking.surrogates import Atan
+from art_spiking.threats import EventEdits
 
 SURROGATE = Atan(3.0, through_reset=True)
 MASKS = masked_models.masks()
 DATA = host_samples.data("test", 6)
 X, Y = torch.from_numpy(DATA.x), torch.from_numpy(DATA.y)
+UNMASKED = masked_models.unmasked().predict_torch(X)
 SAME_GRADIENT = ["steep, wrapped", "steep, in a list", "rate encoder", "saturated loss"]
 
 
@@ -21,7 +33,8 @@ SAME_GRADIENT = ["steep, wrapped", "steep, in a list", "rate encoder", "saturate
 def test_a_twin_predicts_and_counts_as_its_model(name):
     model = MASKS[name][0]
     twin = with_derivative(model, SURROGATE)
-    torch.testing.assert_close(twin.predict_torch(X), model.predict_torch(X))
+    expected = model.predict_torch(X) if name != "saturated outputs" else 1e3 * UNMASKED
+    torch.testing.assert_close(twin.predict_torch(X), expected)
     before = model.queries.forwards
     gradient, logits = twin.input_gradient(X, Y, objective=_lead)
     torch.testing.assert_close(logits, model.predict_torch(X))
@@ -66,10 +79,35 @@ def test_what_leaves_torch_has_no_twin():
     assert with_derivative(masked_models.classifier(Numpy(host_samples.network())), SURROGATE) is None
 
 
-def test_draws_are_averaged():
+def test_draws_are_averaged_and_told_one_by_one():
     model = masked_models.classifier(masked_models.RandomThreshold(host_samples.network()))
     view = averaged(model, gradients=3, predictions=5)
     with model.counting() as counted:
         view.predict_torch(X)
         view.input_gradient(X, Y)
-    assert (counted.forwards, counted.backwards) == (8 * len(X), 3 * len(X))
+        assert view.passes_torch(X).shape == (5, len(X), host_samples.CLASSES)
+    assert (counted.forwards, counted.backwards) == (13 * len(X), 3 * len(X))
+
+
+class Tosses(torch.nn.Module):
+    """Class 1 leads by 3, 1 and 0.9 of what is drawn, and by what never changes."""
+
+    def forward(self, x):
+        lead = torch.tensor([3.0, 1.0, 0.5, -0.1]) + torch.randn(4) * torch.tensor([1.0, 1.0, 1.0, 0.0])
+        return torch.stack([torch.zeros(len(x)), lead[: len(x)]], 1)
+
+
+@pytest.mark.parametrize("black_box", [False, True])
+def test_a_lead_that_luck_may_explain_is_none(black_box):
+    model = SpikingClassifier(Tosses(), input_shape=(2, 3))
+    x, y = torch.zeros(4, 2, 3), torch.zeros(4, dtype=torch.int64)
+    if black_box:
+        box = BlackBoxEventClassifier(model.predict, (2, 3), 2)
+        view = copy.deepcopy(averaged_answers(box, predictions=400))
+    else:
+        view = averaged(model, gradients=1, predictions=400)
+    torch.manual_seed(1)
+    lead, fooled = EventSquare(view, EventEdits(1)).lead(x, y)
+    torch.testing.assert_close(lead, torch.tensor([2.0, 0.0, -0.5, -0.1]), atol=0.2, rtol=0)
+    assert fooled.tolist()[::2] == [True, False]
+    assert not fooled[3]

@@ -174,9 +174,8 @@ class EventAttack(EvasionAttack, Generic[ThreatT]):
         result = clean.clone()
         open_ = torch.arange(len(clean))
         if self.leaves_fooled:
-            if predicted is None:
-                predicted = self.estimator.predict_torch(clean, self.batch_size).argmax(1)
-            open_ = torch.nonzero(~self.fooled(predicted, labels).cpu())[:, 0]
+            already = self.lead(clean, labels)[1] if predicted is None else self.fooled(predicted, labels)
+            open_ = torch.nonzero(~already.cpu())[:, 0]
         for part in torch.split(open_, self.batch_size) if len(open_) else ():
             x = clean[part]
             found = self.run(x, labels[part], generator)
@@ -227,10 +226,22 @@ class EventAttack(EvasionAttack, Generic[ThreatT]):
     def lead(self, x_adv: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """How far each sample is towards what the attacker wants, and whether it is there.
 
-        Ties are decided by argmax, as they are when the model is scored: a lead of 0 may be either.
+        Ties are decided by argmax, as they are when the model is scored: a lead of 0 may be either. A view
+        that draws random numbers tells several passes, as `passes_torch` (D, N, K): the lead is one standard
+        deviation below their mean, and the sample is there if that is above 0, or all passes say so. A mean
+        above 0 would be chance: a search tries often, and stops where it is lucky.
         """
-        logits = self.estimator.predict_torch(x_adv, self.batch_size)
-        return gap(logits, y) * (-1 if self.targeted else 1), self.fooled(logits.argmax(1), y)
+        several = getattr(self.estimator, "passes_torch", None)
+        if several is None:
+            passes = self.estimator.predict_torch(x_adv, self.batch_size)[None]
+        else:
+            passes = several(x_adv, self.batch_size)
+        leads = torch.stack([gap(logits, y) for logits in passes]) * (-1 if self.targeted else 1)
+        there = torch.stack([self.fooled(logits.argmax(1), y) for logits in passes]).all(0)
+        if len(passes) == 1:
+            return leads[0], there
+        lead = leads.mean(0) - leads.std(0)
+        return lead, there | (lead > 0)
 
     def check_valid(self, x_adv: Tensor, x: Tensor) -> None:
         """Raises InvalidInput if the threat model finds a broken rule."""

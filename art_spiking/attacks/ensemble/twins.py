@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Views of a model whose predictions are its own and whose gradients are better than its own."""
+"""Views of a model whose classes are its own, and whose gradients and scores are better than its own."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from art_spiking.attacks.ensemble.scores import Squashing, tempered
 from art_spiking.attacks.ensemble.straight_through import replace_own_spikes, straight_through
 from art_spiking.errors import InvalidInput, InvalidModel
 from art_spiking.estimators import (
@@ -21,6 +20,7 @@ from art_spiking.estimators import (
     cross_entropy,
 )
 from art_spiking.estimators.inputs import label_indices
+from art_spiking.estimators.module import FRAMES_PER_PASS
 from art_spiking.surrogates import GradientPath, Surrogate
 
 Gradient = Callable[[Tensor, Tensor, Objective], tuple[Tensor, Tensor]]
@@ -30,7 +30,9 @@ _PROBES = 8
 
 
 class Twin(SpikingClassifier):
-    """A view of a classifier that takes its gradients elsewhere; it predicts, and counts, as the model does.
+    """A view of a classifier that takes its gradients elsewhere; its classes and counts are the model's.
+
+    Its predictions are the scores which the model's are squashed from, if they are; see `Squashing`.
 
     Attributes:
         source: where `input_gradient` comes from.
@@ -70,11 +72,24 @@ class Twin(SpikingClassifier):
 
     def predict_torch(self, x: Tensor, batch_size: int = 128) -> Tensor:
         """See `SpikingClassifier.predict_torch`; the mean of `draws` passes."""
-        if self.draws == 1:
-            return super().predict_torch(x, batch_size)
-        return torch.stack([super(Twin, self).predict_torch(x, batch_size) for _ in range(self.draws)]).mean(
-            0
-        )
+        return self.passes_torch(x, batch_size).mean(0)
+
+    def passes_torch(self, x: Tensor, batch_size: int = 128) -> Tensor:
+        """What each of `draws` passes says, (draws, N, K): scores from before they were squashed.
+
+        The class stays the model's: rows in which rounding moved it to another class keep the logits.
+        """
+        self._check_tensor(x)
+        # The module splits longer passes, and nothing would be undone of what it puts together.
+        parts = torch.split(x, max(1, min(batch_size, FRAMES_PER_PASS // self.input_shape[0])))
+        with torch.no_grad():
+            return torch.stack([torch.cat([self._scores(part) for part in parts]) for _ in range(self.draws)])
+
+    def _scores(self, x: Tensor) -> Tensor:
+        with Squashing() as squashing:
+            logits = self.logits(x)
+        scores = squashing.undone(logits)
+        return torch.where((scores.argmax(1) == logits.argmax(1))[:, None], scores, logits)
 
 
 def with_derivative(estimator: SpikingClassifier, surrogate: GradientPath) -> SpikingClassifier | None:
@@ -134,18 +149,25 @@ def _exchanged_in(value: object, surrogate: Surrogate) -> object:
 
 
 class _Patched:
-    """Gradients through a module as `straight_through` and `replace_own_spikes` make them."""
+    """Gradients through a module as `straight_through` and `replace_own_spikes` make them.
+
+    The objective sees scores from before they were squashed, on the scale of spike counts; see `tempered`.
+    """
 
     def __init__(self, inner: SpikingClassifier, surrogate: Surrogate, through_cuts: bool) -> None:
         self._inner, self._surrogate, self._through_cuts = inner, surrogate, through_cuts
 
     def __call__(self, x: Tensor, y: Tensor, objective: Objective) -> tuple[Tensor, Tensor]:
         def patched(logits: Tensor, labels: Tensor) -> Tensor:
-            if logits.grad_fn is not None:
-                replace_own_spikes(logits, self._surrogate)
-            return objective(logits, labels)
+            scores = squashing.undone(logits)
+            if scores.grad_fn is not None:
+                replace_own_spikes(scores, self._surrogate)
+            return objective(tempered(scores), labels)
 
-        with straight_through(self._surrogate, through_cuts=self._through_cuts):
+        with (
+            straight_through(self._surrogate, through_cuts=self._through_cuts),
+            Squashing() as squashing,
+        ):
             return self._inner.input_gradient(x, y, objective=patched)
 
 
@@ -174,16 +196,28 @@ class _Averaged:
 
 def averaged_answers(box: BlackBoxEventClassifier, *, predictions: int) -> BlackBoxEventClassifier:
     """A view of a random black box: an answer is the mean of several of its own."""
-    return BlackBoxEventClassifier(_MeanAnswer(box, predictions), box.input_shape, box.nb_classes)
+    view = _SeveralAnswers(box.predict, box.input_shape, box.nb_classes)
+    view.draws = predictions
+    return view
 
 
-class _MeanAnswer:
-    def __init__(self, box: BlackBoxEventClassifier, draws: int) -> None:
-        self._box, self._draws = box, draws
+class _SeveralAnswers(BlackBoxEventClassifier):
+    draws: int = 1
 
-    def __call__(self, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        found: npt.NDArray[Any] = np.mean([self._box.predict(x) for _ in range(self._draws)], 0)
+    def __deepcopy__(self, memo: dict[int, Any]) -> BlackBoxEventClassifier:
+        found = super().__deepcopy__(memo)
+        if isinstance(found, _SeveralAnswers):
+            found.draws = self.draws
         return found
+
+    def predict_torch(self, x: Tensor, batch_size: int = 128) -> Tensor:
+        """See `BlackBoxEventClassifier.predict_torch`; the mean of `draws` answers."""
+        return self.passes_torch(x, batch_size).mean(0)
+
+    def passes_torch(self, x: Tensor, batch_size: int = 128) -> Tensor:
+        """Each of `draws` answers, (draws, N, K)."""
+        answers = [super(_SeveralAnswers, self).predict_torch(x, batch_size) for _ in range(self.draws)]
+        return torch.stack(answers)
 
 
 def _around(estimator: SpikingClassifier, network: torch.nn.Module) -> SpikingClassifier:
