@@ -40,6 +40,11 @@ def art_spiking_register_attacks(register: Register) -> None:
         "A small region of events, fitted on a craft split, for every sample.",
     )
     register(
+        "event-exchange",
+        "art_spiking.attacks:EventExchange",
+        "Exchanges a few edits at a time for better ones: a gradient proposes, trials decide.",
+    )
+    register(
         "spike-fool",
         "art_spiking.attacks:SpikeFool",
         "Flips along the normal of the decision boundary, largest slope first (SparseFool on spikes).",

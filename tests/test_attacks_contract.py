@@ -11,6 +11,7 @@ from art.exceptions import EstimatorError
 from art_spiking.attacks import (
     AutoSpike,
     EventAttack,
+    EventExchange,
     EventGenetic,
     EventGradientAttack,
     EventGreedy,
@@ -41,6 +42,7 @@ from art_spiking.threats import EventEdits, Linf, Retiming
 
 QUICK = {
     EventGradientAttack: {"steps": 4},
+    EventExchange: {"steps": 3, "rounds": 3, "candidates": 4},
     SpikingUniversalPerturbation: {"epochs": 1},
     RobustUniversalPerturbation: {"epochs": 1},
     HeatmapPerturbation: {"steps": 10},

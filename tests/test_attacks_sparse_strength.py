@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from art_spiking.attacks import (
+    EventExchange,
+    EventGradientAttack,
     GumbelEventAttack,
     MinimalEdits,
     RandomEvents,
@@ -69,3 +71,12 @@ def test_the_fewest_edits(setting, threat, median):
     assert threat.violations(x_adv, x) == []
     assert not np.isnan(attack.edits).any()
     assert np.median(attack.edits) <= median
+
+
+def test_trials_fool_more_than_the_gradient_that_proposes_them(setting):
+    model, x, y = setting
+    threat = EventEdits(15)
+    attacks = (EventGradientAttack(model, threat, steps=150), EventExchange(model, threat))
+    led, exchanged = ((model.predict(one.generate(x, y)).argmax(1) != y).sum() for one in attacks)
+    # On all 94 recordings it is 33 and 53.
+    assert exchanged >= led + 2

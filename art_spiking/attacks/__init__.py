@@ -3,6 +3,7 @@
 
 from art_spiking.attacks.base import EventAttack
 from art_spiking.attacks.controls import RandomEvents, RandomPatch, RandomUniversal
+from art_spiking.attacks.edits.exchange import EventExchange
 from art_spiking.attacks.edits.gradient import EventGradientAttack
 from art_spiking.attacks.edits.gumbel import GumbelEventAttack
 from art_spiking.attacks.edits.minimal import MinimalEdits
@@ -30,6 +31,7 @@ __all__ = [
     "AutoSpike",
     "EditMask",
     "EventAttack",
+    "EventExchange",
     "EventGenetic",
     "EventGradientAttack",
     "EventGreedy",

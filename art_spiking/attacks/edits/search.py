@@ -14,6 +14,7 @@ _MOMENTUM = 0.7
 _SHRINK = 0.85
 _PROBES = 8
 _COARSE = 8
+_TELLS_APART = 1e-3
 
 Probe = Callable[[Tensor, Tensor], Tensor]
 """(inputs (M, ...), indices of their samples (M,)) -> leads (M,): above 0 where the sample is fooled."""
@@ -82,7 +83,7 @@ class EditSearch:
         if not len(rows):
             return rows > 0
         space, samples = self._space.part(rows), self.open[rows]
-        edits = space.best(self._soft[rows] * space.direction, budgets)
+        edits = space.best(self._ranked(rows) * space.direction, budgets)
         edited = space.clean + edits
         lead = probe(edited, samples).to(self._lead.dtype)
         spent = (edits != 0).flatten(1).sum(1)
@@ -95,6 +96,12 @@ class EditSearch:
         self._lead[samples[closer]] = lead[closer]
         self.result[samples[fewer | closer]] = edited[fewer | closer]
         return fooled
+
+    def _ranked(self, rows: Tensor) -> Tensor:
+        """The soft edits of some rows, where equals, as after a first step, rank by what they are worth."""
+        worth = self._velocity[rows] * self._space.direction[rows]
+        most = worth.abs().flatten(1).amax(1).clamp(min=1e-30)
+        return self._soft[rows] * (1 + _TELLS_APART * worth / _beside(most, worth))
 
     def _shrink(self, rows: Tensor, least: Tensor, most: Tensor, probe: Probe) -> None:
         """Bisects how few edits fool each row, and sets its budget below that, but above `least`.

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from art_spiking.attacks.queries.search import QueryAttack, sample_keys, share_at
+from art_spiking.attacks.queries.search import QueryAttack, share_at
 from art_spiking.attacks.queries.wishes import reached, wishes_for
+from art_spiking.attacks.seeds import sample_keys
 from art_spiking.threats import Retiming, ThreatModel
 
 

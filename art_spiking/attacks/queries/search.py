@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import abstractmethod
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from art_spiking.attacks.base import EventAttack, ThreatT
 from art_spiking.attacks.edits.space import is_plain, widened
 from art_spiking.attacks.options import check_whole
 from art_spiking.attacks.queries.blocks import Blocks, Cells, editable_cells
+from art_spiking.attacks.seeds import sample_keys
 from art_spiking.estimators import EventClassifier
 
 _SCHEDULE = ((0.02, 0.5), (0.1, 0.25), (0.25, 0.12), (0.5, 0.06), (1.0, 0.03))
@@ -229,11 +229,3 @@ class _Told:
 def share_at(query: int, queries: int) -> float:
     """The share of blocks that a random search draws anew at a query, of so many in all."""
     return next(share for until, share in _SCHEDULE if query <= until * queries)
-
-
-def sample_keys(x: Tensor, seed: int) -> npt.NDArray[np.uint64]:
-    """A number for each sample, by the seed and its own events: what is drawn for it starts there."""
-    keys = [hashlib.blake2b(str(seed).encode(), digest_size=8) for _ in x]
-    for key, sample in zip(keys, x.cpu().numpy(), strict=True):
-        key.update(np.ascontiguousarray(sample).data)
-    return np.array([int.from_bytes(key.digest(), "little") for key in keys], np.uint64)

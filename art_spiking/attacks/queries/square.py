@@ -10,7 +10,8 @@ from torch import Tensor
 
 from art_spiking.attacks.edits.space import budgets_of, is_plain
 from art_spiking.attacks.queries.blocks import block_sides, editable_cells, grid_of
-from art_spiking.attacks.queries.search import QueryAttack, sample_keys, share_at
+from art_spiking.attacks.queries.search import QueryAttack, share_at
+from art_spiking.attacks.seeds import sample_keys
 from art_spiking.threats import EventThreat
 
 _ANCHORS, _RANKS = 0, 1
