@@ -9,6 +9,7 @@ import torch
 from art_spiking.attacks import AutoSpike, EventGradientAttack, EventSquare, RetimingSquare, SpikeRetiming
 from art_spiking.attacks.ensemble.members import CHOSEN_STEPS, EDITS, RETIMING, TUNING_STEPS, VERSION
 from art_spiking.attacks.ensemble.next_classes import NextClasses
+from art_spiking.attacks.ensemble.run import GRADIENT_DRAWS, TRIES
 from art_spiking.errors import InvalidInput
 from art_spiking.estimators import BlackBoxEventClassifier, SpikingClassifier
 from art_spiking.estimators.draws import decide
@@ -267,6 +268,17 @@ def test_a_random_model_is_fooled_by_the_majority_of_its_draws():
     classes, _ = decide(model, torch.from_numpy(x_adv), draws=101, seed=7)
     assert (classes.numpy() != 0).all()
     np.testing.assert_array_equal(x_adv, AutoSpike(model, threat).generate(X, Y))
+
+
+def test_what_is_left_of_a_random_model_is_attacked_again_by_other_draws():
+    out_of_reach, threat = BAR + 1000, EventEdits(3)
+    model = SpikingClassifier(Draws(CORNER, out_of_reach), input_shape=SHAPE)
+    attack = AutoSpike(model, threat, minutes=60)
+    attack.generate(X[:2], Y[:2])
+    assert attack.left_out == ()
+    backwards = {outcome.name: outcome.backwards for outcome in attack.outcomes}
+    assert backwards["gradient, narrow"] >= 2 * 30 * GRADIENT_DRAWS * TRIES
+    assert [outcome.tried for outcome in attack.outcomes] == [2] * 7
 
 
 LATE = torch.zeros(SHAPE)

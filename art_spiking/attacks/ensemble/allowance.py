@@ -22,15 +22,22 @@ _PARTS = 8
 
 @dataclass(frozen=True)
 class Prices:
-    """Seconds per sample of one forward pass and of one gradient, as measured on this machine."""
+    """Seconds per sample of one forward pass and of one gradient, as measured on this machine.
+
+    Attributes:
+        forward: of a pass.
+        gradient: of a gradient.
+        tries: how often members with gradients attack a sample.
+    """
 
     forward: float
     gradient: float
+    tries: int = 1
 
     def of(self, member: Member, samples: int) -> float:
         """What a member takes at most, with every sample open to the end."""
         per_step = self.gradient + _FORWARDS_A_STEP * self.forward
-        each = member.gradients_per_sample * per_step + member.queries * self.forward
+        each = self.tries * member.gradients_per_sample * per_step + member.queries * self.forward
         return samples * each
 
 

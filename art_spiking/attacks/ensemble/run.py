@@ -26,6 +26,9 @@ GRADIENT_DRAWS, PREDICTION_DRAWS = 4, 8
 SURE = 0.8
 """From this share of its draws on a sample of a random model counts as fooled and leaves."""
 
+TRIES = 2
+"""How often a member with gradients attacks what is left of a random model: each time by other draws."""
+
 _FEW = 4
 _NO_GRADIENT = "no gradient leads from the logits to the input"
 _BLACK_BOX = "the model is a black box, so only members without gradients attack it"
@@ -113,6 +116,9 @@ class EnsembleRun:
                     why = f"{member.queries} queries cut to {planned.queries}: {self._time([member])}"
                     self.left_out.append(LeftOut(member.name, why, self._rows(rows)))
                 tried = self._attack(planned, rows, fooled)
+                if tried == len(rows):  # else a gradient or the time is missing, now as then
+                    for _ in range(self._tries(member) - 1):
+                        self._attack(planned, rows[self._open[rows]], fooled)
         self._table.append(fooled)
         seconds = self._allowance.elapsed - begin
         self._costs.append((member.name, tried, counted.forwards, counted.backwards, seconds))
@@ -138,12 +144,15 @@ class EnsembleRun:
             tried += len(part)
         return tried
 
+    def _tries(self, member: Member) -> int:
+        return TRIES if self._random and member.gradients else 1
+
     def _attack_part(self, attack: EventAttack[Any], rows: Tensor, fooled: Tensor) -> None:
         clean, labels = self._clean[rows], self._labels[rows]
         found = torch.from_numpy(attack.generate(clean.cpu().numpy(), labels.cpu().numpy())).to(clean)
         share = self._share(found, labels)
         won = share >= (SURE if self._random else 1.0)
-        fooled[rows] = share > 0.5
+        fooled[rows] |= share > 0.5
         if self._auto.fewest:
             cost = torch.from_numpy(self._auto.threat.cost(found, clean).edits)
             better = won & (cost < self._spent[rows])
@@ -176,7 +185,8 @@ class EnsembleRun:
                     model.input_gradient(x, y)
             forward, gradient = middle - begin, self._allowance.elapsed - middle
         draws = (PREDICTION_DRAWS, GRADIENT_DRAWS) if self._random else (1, 1)
-        return Prices(draws[0] * forward / len(x), draws[1] * gradient / len(x))
+        tries = TRIES if self._random else 1
+        return Prices(draws[0] * forward / len(x), draws[1] * gradient / len(x), tries)
 
     def _time(self, members: Sequence[Member]) -> str:
         samples = int((~self._start if self._exhaustive else self._open).sum())
