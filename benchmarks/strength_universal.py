@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
+from strength_patch_limit import patch_limit
 
 from art_spiking.attacks import (
     HeatmapPerturbation,
@@ -221,4 +222,10 @@ def submitted(data: EventData) -> dict[str, SpikingClassifier]:
     }
 
 
-UNIVERSAL_SECTIONS = {"forms": forms, "filters": filters, "objects": objects, "transfer": transfer}
+UNIVERSAL_SECTIONS = {
+    "forms": forms,
+    "filters": filters,
+    "objects": objects,
+    "patch-limit": patch_limit,
+    "transfer": transfer,
+}
