@@ -26,7 +26,7 @@ GRADIENT_DRAWS, PREDICTION_DRAWS = 4, 8
 SURE = 0.8
 """From this share of its draws on a sample of a random model counts as fooled and leaves."""
 
-TRIES = 2
+TRIES = 3
 """How often a member with gradients attacks what is left of a random model: each time by other draws."""
 
 _FEW = 4
