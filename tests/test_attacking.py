@@ -56,11 +56,11 @@ def test_it_runs_autospike_and_tells_every_member(capsys, model):
     start = lines.index(f"AutoSpike, ensemble {members.VERSION}")
     head = ["member", "tried", "fooled", "alone", "forwards", "backwards", "seconds"]
     assert lines[start + 1].split() == head
-    names = [line.split("  ")[0] for line in lines[start + 3 : start + 10]]
+    names = [line.split("  ")[0] for line in lines[start + 3 : start + 13]]
     assert names[0] == "gradient, narrow"
     assert names[1].startswith("chosen on craft: ")
     assert names[2:] == [member.name for member in members.EDITS if not member.own][1:]
-    assert lines[start + 10] == "every member attacked every sample; alone: fooled by no other member"
+    assert lines[start + 13] == "every member attacked every sample; alone: fooled by no other member"
     checks = lines[lines.index("Checks of whether the number is to be trusted") + 1 :]
     assert [line.split()[1] for line in checks if line.startswith(("ok", "DOUBT"))] == list(CHECKS)
     assert re.fullmatch(r"(none|\d) of 6 checks raises a doubt", checks[-1])
@@ -108,7 +108,7 @@ def test_the_adversarial_samples_are_written(capsys, model, tmp_path):
 def test_members_see_what_those_before_them_left(capsys, model):
     assert call(model, "--no-trust") == 0
     lines = capsys.readouterr().out.splitlines()
-    tried = [int(re.split(r" {2,}", line)[1]) for line in lines[-8:-1]]
+    tried = [int(re.split(r" {2,}", line)[1]) for line in lines[-11:-1]]
     assert tried[0] == 8
     assert tried == sorted(tried, reverse=True)
     assert "--exhaustive" in lines[-1]

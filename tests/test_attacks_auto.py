@@ -6,13 +6,21 @@ import pytest
 import spiking_stand_ins
 import torch
 
-from art_spiking.attacks import AutoSpike, EventGradientAttack, EventSquare, RetimingSquare, SpikeRetiming
+from art_spiking.attacks import (
+    AutoSpike,
+    EventExchange,
+    EventGradientAttack,
+    EventSquare,
+    RetimingSquare,
+    SpikeRetiming,
+)
 from art_spiking.attacks.ensemble.members import CHOSEN_STEPS, EDITS, RETIMING, TUNING_STEPS, VERSION
 from art_spiking.attacks.ensemble.next_classes import NextClasses
 from art_spiking.attacks.ensemble.run import GRADIENT_DRAWS, TRIES
 from art_spiking.errors import InvalidInput
 from art_spiking.estimators import BlackBoxEventClassifier, SpikingClassifier
 from art_spiking.estimators.draws import decide
+from art_spiking.gradient_paths import PotentialWidth
 from art_spiking.surrogates import Atan
 from art_spiking.threats import EventEdits, PatchRegion, Retiming
 
@@ -53,26 +61,36 @@ class Rounds(samples.WeakCells):
         return super().forward(x.round())
 
 
+class Cut(samples.WeakCells):
+    """Computed outside torch: without any gradient."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(super().forward(x).detach().numpy())
+
+
 EDIT_MEMBERS = [
     "gradient, narrow",
     "gradient, own derivative",
     "gradient, no reset path",
     "gradient, wide, hard gap",
     "gradient, narrow, long",
+    "exchange, narrow",
     "gradient, next classes",
     "square",
 ]
+"""Of a model without layers of ours, which no path of whole layers serves."""
+OTHERS = len(EDIT_MEMBERS) - 1
 
 
-def masked() -> SpikingClassifier:
-    return SpikingClassifier(Masked(CORNER, BAR), input_shape=SHAPE)
+def masked(bar: float = BAR) -> SpikingClassifier:
+    return SpikingClassifier(Masked(CORNER, bar), input_shape=SHAPE)
 
 
 def fooled(model: SpikingClassifier, x: np.ndarray) -> np.ndarray:
     return model.predict(x).argmax(1) != 0
 
 
-def test_what_masks_gradients_falls_to_the_search_without_them():
+def test_what_masks_gradients_falls_to_those_that_try():
     model, threat = masked(), EventEdits(40)
     alone = fooled(model, EventGradientAttack(model, threat).generate(X, Y))
     attack = AutoSpike(model, threat)
@@ -80,16 +98,16 @@ def test_what_masks_gradients_falls_to_the_search_without_them():
     assert not alone.all()
     assert fooled(model, x_adv).all()
     assert threat.violations(x_adv, X) == []
-    last = attack.outcomes[-1]
-    assert (last.name, last.tried, last.fooled, last.backwards) == ("square", 8 - alone.sum(), last.tried, 0)
+    found = {one.name: one.fooled for one in attack.outcomes}
+    assert found["exchange, narrow"] + found["square"] == 8 - alone.sum()
 
 
 def test_samples_that_are_fooled_leave():
     attack = AutoSpike(samples.weak(CORNER, BAR), EventEdits(40))
     attack.generate(X, Y)
     assert [outcome.name for outcome in attack.outcomes] == EDIT_MEMBERS
-    assert [outcome.tried for outcome in attack.outcomes] == [8, 0, 0, 0, 0, 0, 0]
-    assert [outcome.forwards for outcome in attack.outcomes[1:]] == [0] * 6
+    assert [outcome.tried for outcome in attack.outcomes] == [8] + [0] * OTHERS
+    assert [outcome.forwards for outcome in attack.outcomes[1:]] == [0] * OTHERS
     assert all(outcome.alone is None for outcome in attack.outcomes)
 
 
@@ -97,10 +115,19 @@ def test_an_exhaustive_run_tells_what_each_contributes():
     model, threat = masked(), EventEdits(40)
     attack = AutoSpike(model, threat, exhaustive=True)
     attack.generate(X, Y)
-    assert [outcome.tried for outcome in attack.outcomes] == [8] * 7
+    assert [outcome.tried for outcome in attack.outcomes] == [8] * len(EDIT_MEMBERS)
     by_gradient = fooled(model, EventGradientAttack(model, threat).generate(X, Y))
-    assert attack.outcomes[-1].alone == 8 - by_gradient.sum()
-    assert sum(outcome.alone for outcome in attack.outcomes[:-1]) == 0
+    found = {one.name: one for one in attack.outcomes}
+    assert found["gradient, narrow"].fooled == by_gradient.sum() < 8
+    assert found["exchange, narrow"].fooled == found["square"].fooled == 8
+    assert sum(outcome.alone for outcome in attack.outcomes) == 0
+
+
+def test_what_one_member_alone_fools_is_its_own():
+    model, threat = SpikingClassifier(Cut(CORNER, BAR), input_shape=SHAPE), EventEdits(40)
+    attack = AutoSpike(model, threat, exhaustive=True)
+    attack.generate(X, Y)
+    assert [outcome.alone for outcome in attack.outcomes] == [0] * OTHERS + [8]
 
 
 def test_it_is_never_weaker_than_a_member():
@@ -125,11 +152,14 @@ def test_a_sample_gets_the_same_result_in_any_batch(threat):
 
 def test_the_query_attack_gives_a_sample_the_same_result_in_any_batch():
     """Here samples reach it, and which ones do decides its batch."""
-    model, threat = masked(), EventEdits(40)
+    model, threat = masked(BAR + 14), EventEdits(40)
     attack = AutoSpike(model, threat)
     together = attack.generate(X, Y)
     assert 1 < attack.outcomes[-1].tried < 8
-    first = np.flatnonzero(X.reshape(8, -1).sum(1) % 2 == 0)[:1]
+    assert attack.outcomes[-1].fooled
+    before = AutoSpike(model, threat)
+    before.ensemble = lambda: attack.ensemble()[:-1]
+    first = np.flatnonzero(~fooled(model, before.generate(X, Y)))[:1]
     alone = AutoSpike(model, threat, exhaustive=True).generate(X[first], Y[first])
     np.testing.assert_array_equal(together[first], alone)
 
@@ -138,19 +168,24 @@ def test_misclassified_samples_stay_as_they_are():
     model = samples.weak(CORNER, BAR)
     attack = AutoSpike(model, EventEdits(40))
     np.testing.assert_array_equal(attack.generate(X, np.ones(8, np.int64)), X)
-    assert [outcome.tried for outcome in attack.outcomes] == [0] * 7
+    assert [outcome.tried for outcome in attack.outcomes] == [0] * len(EDIT_MEMBERS)
 
 
 def test_the_ensembles_are_frozen():
     """Suites name AutoSpike alone: a change of a member is a new VERSION, and one of every such suite."""
     narrow, wide = Atan(3.0, through_reset=True), Atan(1.0, through_reset=True)
+    spread = PotentialWidth(through_reset=True)
     towards = {"steps": 30, "classes": 4, "objective": "soft-gap"}
+    exchanges = {"steps": 30, "rounds": 40, "candidates": 32}
     expected = {
         "gradient, narrow": (EventGradientAttack, {"steps": 30}, narrow),
         "gradient, own derivative": (EventGradientAttack, {"steps": 30}, None),
         "gradient, no reset path": (EventGradientAttack, {"steps": 30}, Atan(2.0)),
         "gradient, wide, hard gap": (EventGradientAttack, {"steps": 30, "objective": "gap"}, wide),
+        "gradient, potential width": (EventGradientAttack, {"steps": 30}, spread),
         "gradient, narrow, long": (EventGradientAttack, {"steps": 150}, narrow),
+        "exchange, narrow": (EventExchange, exchanges, narrow),
+        "exchange, potential width": (EventExchange, exchanges, spread),
         "gradient, next classes": (NextClasses, towards, narrow),
         "square": (EventSquare, {"queries": 1000}, None),
         "retiming, wide": (SpikeRetiming, {"steps": 30}, wide),
@@ -161,7 +196,7 @@ def test_the_ensembles_are_frozen():
         "retiming square": (RetimingSquare, {"queries": 1000}, None),
     }
     assert {m.name: (m.build, m.parameters, m.surrogate) for m in (*EDITS, *RETIMING)} == expected
-    assert (TUNING_STEPS, CHOSEN_STEPS, VERSION) == (10, 60, 3)
+    assert (TUNING_STEPS, CHOSEN_STEPS, VERSION) == (10, 60, 4)
 
 
 def test_members_ask_for_their_derivative_where_the_model_exchanges_it():
@@ -169,6 +204,22 @@ def test_members_ask_for_their_derivative_where_the_model_exchanges_it():
     found = dict(AutoSpike(model, EventEdits(6)).members())
     assert found["gradient, narrow"].surrogate == Atan(3.0, through_reset=True)
     assert "gradient, own derivative" not in found
+    assert found["exchange, potential width"].surrogate == PotentialWidth(through_reset=True)
+
+
+def test_members_with_paths_of_whole_layers_attack_layers_inside_a_plain_module_and_no_others():
+    class Around(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = spiking_stand_ins.spiking_network()
+
+        def forward(self, x):
+            return self.inner(x)
+
+    paths = {"gradient, potential width", "exchange, potential width"}
+    wrapped = SpikingClassifier(Around(), input_shape=spiking_stand_ins.SHAPE)
+    assert paths < {name for name, _ in AutoSpike(wrapped, EventEdits(6)).members()}
+    assert not paths & {member.name for member in AutoSpike(masked(), EventEdits(6)).ensemble()}
 
 
 def test_what_has_no_gradient_is_attacked_through_a_twin():
@@ -179,10 +230,6 @@ def test_what_has_no_gradient_is_attacked_through_a_twin():
 
 
 def test_a_model_without_any_gradient_falls_to_the_search_and_the_report_says_so():
-    class Cut(samples.WeakCells):
-        def forward(self, x):
-            return torch.from_numpy(super().forward(x).detach().numpy())
-
     model = SpikingClassifier(Cut(CORNER, BAR), input_shape=SHAPE)
     attack = AutoSpike(model, EventEdits(40))
     assert fooled(model, attack.generate(X, Y)).all()
@@ -191,7 +238,7 @@ def test_a_model_without_any_gradient_falls_to_the_search_and_the_report_says_so
         "no gradient" in left.why and not left.timed and left.samples == tuple(range(8))
         for left in attack.left_out
     )
-    assert [outcome.tried for outcome in attack.outcomes] == [0, 0, 0, 0, 0, 0, 8]
+    assert [outcome.tried for outcome in attack.outcomes] == [0] * OTHERS + [8]
 
 
 def test_a_member_is_chosen_on_the_craft_split():
@@ -278,7 +325,7 @@ def test_what_is_left_of_a_random_model_is_attacked_again_by_other_draws():
     assert attack.left_out == ()
     backwards = {outcome.name: outcome.backwards for outcome in attack.outcomes}
     assert backwards["gradient, narrow"] >= 2 * 30 * GRADIENT_DRAWS * TRIES
-    assert [outcome.tried for outcome in attack.outcomes] == [2] * 7
+    assert [outcome.tried for outcome in attack.outcomes] == [2] * len(EDIT_MEMBERS)
 
 
 LATE = torch.zeros(SHAPE)

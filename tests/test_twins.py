@@ -6,6 +6,7 @@ import copy
 import host_samples
 import masked_models
 import pytest
+import spiking_stand_ins
 import torch
 
 from art_spiking.attacks.ensemble.twins import (
@@ -13,6 +14,7 @@ from art_spiking.attacks.ensemble.twins import (
     averaged,
     averaged_answers,
     exchanged,
+    takes,
     with_derivative,
 )
 from art_spiking.attacks.queries.square import EventSquare
@@ -46,6 +48,10 @@ def test_a_twin_predicts_and_counts_as_its_model(name):
 def test_a_twin_has_the_gradient_of_the_unmasked_model(name):
     expected, _ = masked_models.unmasked().with_surrogate(SURROGATE).input_gradient(X, Y, objective=_lead)
     found, _ = with_derivative(MASKS[name][0], SURROGATE).input_gradient(X, Y, objective=_lead)
+    _assert_same_direction(found, expected)
+
+
+def _assert_same_direction(found, expected):
     size = expected.flatten(1).norm(dim=1)
     cosine = (found * expected).flatten(1).sum(1) / size / found.flatten(1).norm(dim=1)
     torch.testing.assert_close(cosine, torch.ones(len(X)))
@@ -58,7 +64,17 @@ def _lead(logits, y):
 def test_a_model_that_exchanges_is_its_own_twin_and_takes_any_path():
     model = masked_models.unmasked()
     assert not isinstance(with_derivative(model, RateGradient()), Twin)
-    assert with_derivative(MASKS["steep, wrapped"][0], RateGradient()) is None
+
+
+def test_a_path_of_whole_layers_reaches_layers_inside_a_module_and_needs_some():
+    wrapped = MASKS["steep, wrapped"][0]
+    rates = masked_models.unmasked().with_surrogate(RateGradient())
+    expected, _ = rates.input_gradient(X, Y, objective=_lead)
+    found, _ = with_derivative(wrapped, RateGradient()).input_gradient(X, Y, objective=_lead)
+    _assert_same_direction(found, expected)
+    plain = SpikingClassifier(spiking_stand_ins.TinyNetwork(), input_shape=spiking_stand_ins.SHAPE)
+    assert not takes(plain, RateGradient())
+    assert with_derivative(plain, RateGradient()) is None
 
 
 def test_modules_are_exchanged_in_a_copy():

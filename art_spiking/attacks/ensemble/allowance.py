@@ -37,8 +37,8 @@ class Prices:
     def of(self, member: Member, samples: int) -> float:
         """What a member takes at most, with every sample open to the end."""
         per_step = self.gradient + _FORWARDS_A_STEP * self.forward
-        each = self.tries * member.gradients_per_sample * per_step + member.queries * self.forward
-        return samples * each
+        each = member.gradients_per_sample * per_step + member.trials * self.forward
+        return samples * each * (self.tries if member.gradients else 1)
 
 
 @dataclass(frozen=True)

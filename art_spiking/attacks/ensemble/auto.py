@@ -18,7 +18,7 @@ from art_spiking.attacks.ensemble.members import VERSION, Member, ensemble_for
 from art_spiking.attacks.ensemble.outcomes import LeftOut, MemberOutcome
 from art_spiking.attacks.ensemble.run import GRADIENT_DRAWS, PREDICTION_DRAWS, EnsembleRun
 from art_spiking.attacks.ensemble.tuning import chosen_member
-from art_spiking.attacks.ensemble.twins import averaged, averaged_answers, with_derivative
+from art_spiking.attacks.ensemble.twins import averaged, averaged_answers, takes, with_derivative
 from art_spiking.attacks.options import check_flag
 from art_spiking.errors import InvalidInput
 from art_spiking.estimators import BlackBoxEventClassifier, EventClassifier, SpikingClassifier
@@ -36,9 +36,10 @@ class AutoSpike(EventAttack[ThreatModel]):
 
     What AutoAttack (Croce and Hein, ICML 2020) is for images: attacks that fail for different reasons, no
     parameter to tune, and a black-box search last, which no masked gradient misleads. `members` lists them.
-    For edits: gradients under three spike derivatives and two objectives, one that `tune` chose, a long run,
-    restarts towards the next classes, then `EventSquare`; for retiming all but the long run, and
-    `RetimingSquare` last. Samples that are fooled leave. What differs: budgets in events.
+    For edits: gradients under four spike derivatives and two objectives, one that `tune` chose, a long run,
+    two that exchange edits by trials, restarts towards the next classes, then `EventSquare`; for retiming
+    gradients, restarts, and `RetimingSquare` last. Samples that are fooled leave. What differs: budgets in
+    events.
 
     Of a model that is a black box the members without gradients alone run, and `left_out` says so.
 
@@ -160,6 +161,9 @@ class AutoSpike(EventAttack[ThreatModel]):
             exchanges=self.estimator.exchanges_surrogate,
             gradients=self.differentiable,
         )
+        if isinstance(self.estimator, SpikingClassifier):
+            model = self.estimator
+            fixed = tuple(one for one in fixed if one.surrogate is None or takes(model, one.surrogate))
         return (*fixed[:1], *self._tuned, *fixed[1:])
 
     def members(self) -> Iterator[tuple[str, EventAttack[Any]]]:

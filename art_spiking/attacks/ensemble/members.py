@@ -7,15 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from art_spiking.attacks.base import EventAttack
+from art_spiking.attacks.edits.exchange import EventExchange
 from art_spiking.attacks.edits.gradient import EventGradientAttack
 from art_spiking.attacks.ensemble.next_classes import NextClasses
 from art_spiking.attacks.queries.retiming import RetimingSquare
 from art_spiking.attacks.queries.square import EventSquare
 from art_spiking.attacks.retiming import SpikeRetiming
+from art_spiking.gradient_paths import PotentialWidth
 from art_spiking.surrogates import Atan, GradientPath
 from art_spiking.threats import Retiming, ThreatModel
 
-VERSION = 3
+VERSION = 4
 """Of the ensembles; any change of a member is a new one."""
 
 
@@ -47,7 +49,15 @@ class Member:
     @property
     def gradients_per_sample(self) -> int:
         """At most."""
-        return int(self.parameters.get("steps", 0)) * int(self.parameters.get("classes", 1))
+        steps = int(self.parameters.get("steps", 0)) * int(self.parameters.get("classes", 1))
+        return steps + int(self.parameters.get("rounds", 0))
+
+    @property
+    def trials(self) -> int:
+        """Forward passes of a sample, at most, beside those that its gradients take."""
+        return self.queries + int(self.parameters.get("rounds", 0)) * int(
+            self.parameters.get("candidates", 0)
+        )
 
     @property
     def queries(self) -> int:
@@ -56,13 +66,18 @@ class Member:
 
 
 _NARROW, _NO_RESET, _WIDE = Atan(3.0, through_reset=True), Atan(2.0), Atan(1.0, through_reset=True)
+_SPREAD = PotentialWidth(through_reset=True)
+_EXCHANGES = {"steps": 30, "rounds": 40, "candidates": 32}
 
 EDITS = (
     Member("gradient, narrow", EventGradientAttack, {"steps": 30}, _NARROW),
     Member("gradient, own derivative", EventGradientAttack, {"steps": 30}, own=True),
     Member("gradient, no reset path", EventGradientAttack, {"steps": 30}, _NO_RESET),
     Member("gradient, wide, hard gap", EventGradientAttack, {"steps": 30, "objective": "gap"}, _WIDE),
+    Member("gradient, potential width", EventGradientAttack, {"steps": 30}, _SPREAD),
     Member("gradient, narrow, long", EventGradientAttack, {"steps": 150}, _NARROW),
+    Member("exchange, narrow", EventExchange, _EXCHANGES, _NARROW),
+    Member("exchange, potential width", EventExchange, _EXCHANGES, _SPREAD),
     Member(
         "gradient, next classes",
         NextClasses,

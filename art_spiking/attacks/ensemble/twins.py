@@ -12,6 +12,7 @@ from torch import Tensor
 
 from art_spiking.attacks.ensemble.scores import Squashing, tempered
 from art_spiking.attacks.ensemble.straight_through import replace_own_spikes, straight_through
+from art_spiking.attacks.paths import SAMPLE_SURROGATE
 from art_spiking.errors import InvalidInput, InvalidModel
 from art_spiking.estimators import (
     BlackBoxEventClassifier,
@@ -99,21 +100,39 @@ def with_derivative(estimator: SpikingClassifier, surrogate: GradientPath) -> Sp
     autograd functions of its own that look like spikes get the derivative; and torch's functions without a
     gradient get one, see `StraightThrough`.
 
+    A gradient path that acts on whole layers is for modules that have layers alone; torch's functions get
+    `SAMPLE_SURROGATE` beside it.
+
     Returns:
         The view; None where none of this leads to a gradient.
     """
     if estimator.exchanges_surrogate:
         return estimator.with_surrogate(surrogate)
-    if not isinstance(surrogate, Surrogate):
-        return None  # torch's own functions have no layers for such a path
+    if not takes(estimator, surrogate):
+        return None
     reached = exchanged(estimator.model.network, surrogate)
     inner = estimator if reached is estimator.model.network else _around(estimator, reached)
-    twins = [Twin.of(estimator, _Patched(inner, surrogate, through_cuts)) for through_cuts in (False, True)]
+    patch = surrogate if isinstance(surrogate, Surrogate) else SAMPLE_SURROGATE
+    twins = [Twin.of(estimator, _Patched(inner, patch, through_cuts)) for through_cuts in (False, True)]
     led = [_led(twin) for twin in twins]
     return twins[led.index(max(led))] if any(led) else None
 
 
-def exchanged(module: torch.nn.Module, surrogate: Surrogate) -> torch.nn.Module:
+def takes(estimator: SpikingClassifier, surrogate: GradientPath) -> bool:
+    """Whether `with_derivative` can give a model this derivative: a path of whole layers needs layers."""
+    if isinstance(surrogate, Surrogate):
+        return True
+    network = estimator.model.network
+    try:
+        if estimator.exchanges_surrogate:
+            estimator.with_surrogate(surrogate)
+            return True
+        return exchanged(network, surrogate) is not network
+    except InvalidInput:
+        return False  # neurons that such a path does not serve
+
+
+def exchanged(module: torch.nn.Module, surrogate: GradientPath) -> torch.nn.Module:
     """The module with every part that has a `with_surrogate` exchanged; itself where there is none.
 
     Weights are shared; the module given is not changed.
@@ -134,7 +153,7 @@ def exchanged(module: torch.nn.Module, surrogate: Surrogate) -> torch.nn.Module:
     return twin
 
 
-def _exchanged_in(value: object, surrogate: Surrogate) -> object:
+def _exchanged_in(value: object, surrogate: GradientPath) -> object:
     """A plain container with every module in it exchanged; what does not change is returned as it is."""
     if isinstance(value, torch.nn.Module):
         return exchanged(value, surrogate)
