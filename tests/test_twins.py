@@ -19,7 +19,7 @@ from art_spiking.attacks.ensemble.twins import (
 )
 from art_spiking.attacks.queries.square import EventSquare
 from art_spiking.estimators import BlackBoxEventClassifier, SpikingClassifier
-from art_spiking.gradient_paths import RateGradient
+from art_spiking.gradient_paths import PotentialWidth, RateGradient
 from art_spiking.surrogates import Atan
 from art_spiking.threats import EventEdits
 
@@ -68,13 +68,15 @@ def test_a_model_that_exchanges_is_its_own_twin_and_takes_any_path():
 
 def test_a_path_of_whole_layers_reaches_layers_inside_a_module_and_needs_some():
     wrapped = MASKS["steep, wrapped"][0]
-    rates = masked_models.unmasked().with_surrogate(RateGradient())
-    expected, _ = rates.input_gradient(X, Y, objective=_lead)
-    found, _ = with_derivative(wrapped, RateGradient()).input_gradient(X, Y, objective=_lead)
+    spread = masked_models.unmasked().with_surrogate(PotentialWidth(through_reset=True))
+    expected, _ = spread.input_gradient(X, Y, objective=_lead)
+    found, _ = with_derivative(wrapped, PotentialWidth(through_reset=True)).input_gradient(
+        X, Y, objective=_lead
+    )
     _assert_same_direction(found, expected)
     plain = SpikingClassifier(spiking_stand_ins.TinyNetwork(), input_shape=spiking_stand_ins.SHAPE)
-    assert not takes(plain, RateGradient())
-    assert with_derivative(plain, RateGradient()) is None
+    assert not takes(plain, PotentialWidth())
+    assert with_derivative(plain, PotentialWidth()) is None
 
 
 def test_modules_are_exchanged_in_a_copy():
