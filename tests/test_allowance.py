@@ -24,7 +24,8 @@ def test_trials_of_a_member_with_gradients_are_paid_for():
     (exchange, *_) = [member for member in MEMBERS if "rounds" in member.parameters]
     assert PRICES.of(exchange, 2) == pytest.approx(2 * ((30 + 40) * 0.005 + 40 * 32 * 0.001))
     twice = Prices(forward=0.001, gradient=0.002, tries=2)
-    assert twice.of(exchange, 1) == pytest.approx(PRICES.of(exchange, 2))
+    assert twice.of(exchange, 1) == pytest.approx(PRICES.of(exchange, 1))
+    assert twice.of(MEMBERS[0], 1) == pytest.approx(PRICES.of(MEMBERS[0], 2))
     assert twice.of(MEMBERS[-1], 1) == PRICES.of(MEMBERS[-1], 1) == pytest.approx(1.0)
 
 

@@ -192,6 +192,8 @@ def test_the_ensembles_are_frozen():
         "retiming, own derivative": (SpikeRetiming, {"steps": 30}, None),
         "retiming, narrow": (SpikeRetiming, {"steps": 30}, narrow),
         "retiming, no reset path": (SpikeRetiming, {"steps": 30}, Atan(2.0)),
+        "retiming, potential width": (SpikeRetiming, {"steps": 30}, spread),
+        "retiming, narrow, long": (SpikeRetiming, {"steps": 150}, narrow),
         "retiming, next classes": (NextClasses, towards, wide),
         "retiming square": (RetimingSquare, {"queries": 1000}, None),
     }

@@ -9,9 +9,9 @@ import torch
 
 from art_spiking.estimators import BlackBoxEventClassifier
 from art_spiking.threats import EventEdits, Linf, Retiming
-from art_spiking.trust import CHECKS, examine
+from art_spiking.trust import CHECKS, by_attack, examine
 from art_spiking.trust.by_attack import PLATEAU_STEPS
-from art_spiking.trust.findings import Finding
+from art_spiking.trust.findings import Finding, Subject
 
 THREAT = EventEdits(4)
 
@@ -59,6 +59,27 @@ def test_the_plateau_is_about_the_survivors():
     assert said.code == "more-steps-gain"
     assert said.samples == 8
     assert said.text.startswith(f"{PLATEAU_STEPS:,} gradient steps fool")
+
+
+@pytest.mark.parametrize(
+    ("robust", "samples", "code"),
+    [(0.02, 16, None), (0.3, 16, "more-steps-gain"), (None, 16, None), (None, 8, "more-steps-gain")],
+)
+def test_one_of_few_survivors_that_more_steps_fool_is_no_doubt(monkeypatch, robust, samples, code):
+    model = masked_models.unmasked()
+    x, y = (torch.from_numpy(part) for part in data(model, samples))
+    left = torch.arange(samples) == 5
+    # Short attacks leave one, long ones none.
+    monkeypatch.setattr(
+        by_attack,
+        "_by_gradients",
+        lambda subject, x, y, steps: ~left if steps == 30 else torch.ones(len(x)) > 0,
+    )
+    survivors = None if robust is None else left
+    subject = Subject(model, THREAT, x, y, survivors=survivors, robust=robust, random=False, seed=0)
+    said = by_attack.plateau(subject)
+    assert said.code == code
+    assert "fool 1 of 1 samples" in said.text
 
 
 def test_retiming_is_examined_too_and_other_threats_say_so():

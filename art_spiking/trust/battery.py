@@ -156,7 +156,8 @@ def _subject(
     # Survivors first: the plateau is about them.
     rows = torch.cat([torch.nonzero(lasting)[:, 0], torch.nonzero(right & ~lasting)[:, 0]])[:SAMPLES]
     known = None if survivors is None else lasting[rows]
-    return Subject(estimator, threat, given[rows], labels[rows], known, random, seed)
+    share = None if survivors is None else float(lasting.float().mean())
+    return Subject(estimator, threat, given[rows], labels[rows], known, share, random, seed)
 
 
 def _part(subject: Subject, samples: int) -> Subject:

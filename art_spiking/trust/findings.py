@@ -60,6 +60,7 @@ class Subject:
         x: samples that are classified right, (N, ...).
         y: their labels, (N,).
         survivors: which of them withstood the attack whose number is in doubt, bool (N,); None if unknown.
+        robust: the accuracy that is in doubt, of all samples; None if unknown.
         random: whether the model draws random numbers.
         seed: of what is drawn.
     """
@@ -69,6 +70,7 @@ class Subject:
     x: Tensor
     y: Tensor
     survivors: Tensor | None
+    robust: float | None
     random: bool
     seed: int
 

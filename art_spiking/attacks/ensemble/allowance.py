@@ -27,7 +27,7 @@ class Prices:
     Attributes:
         forward: of a pass.
         gradient: of a gradient.
-        tries: how often members with gradients attack a sample.
+        tries: how often members that repeat attack a sample.
     """
 
     forward: float
@@ -38,7 +38,7 @@ class Prices:
         """What a member takes at most, with every sample open to the end."""
         per_step = self.gradient + _FORWARDS_A_STEP * self.forward
         each = member.gradients_per_sample * per_step + member.trials * self.forward
-        return samples * each * (self.tries if member.gradients else 1)
+        return samples * each * (self.tries if member.repeats else 1)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from art_spiking.attacks.ensemble.run import GRADIENT_DRAWS, PREDICTION_DRAWS, E
 from art_spiking.attacks.ensemble.tuning import chosen_member
 from art_spiking.attacks.ensemble.twins import averaged, averaged_answers, takes, with_derivative
 from art_spiking.attacks.options import check_flag
+from art_spiking.attacks.paths import SAMPLE_SURROGATE
 from art_spiking.errors import InvalidInput
 from art_spiking.estimators import BlackBoxEventClassifier, EventClassifier, SpikingClassifier
 from art_spiking.surroundings import own_surroundings
@@ -192,6 +193,9 @@ class AutoSpike(EventAttack[ThreatModel]):
                 options["surrogate"] = member.surrogate
             elif member.surrogate is not None:
                 view = with_derivative(self.estimator, member.surrogate)
+        elif isinstance(self.estimator, SpikingClassifier) and not self.estimator.exchanges_surrogate:
+            # A search is led by scores: a twin tells those from before they were squashed.
+            view = with_derivative(self.estimator, SAMPLE_SURROGATE) or self.estimator
         if view is None:
             return None
         if random and isinstance(view, BlackBoxEventClassifier):

@@ -60,6 +60,11 @@ class Member:
         )
 
     @property
+    def repeats(self) -> bool:
+        """Whether it attacks what is left of a random model anew by other draws; trials make that dear."""
+        return self.gradients and "rounds" not in self.parameters
+
+    @property
     def queries(self) -> int:
         """Forward passes of a sample, at most, of a member without gradients."""
         return int(self.parameters.get("queries", 0))
@@ -92,6 +97,8 @@ RETIMING = (
     Member("retiming, own derivative", SpikeRetiming, {"steps": 30}, own=True),
     Member("retiming, narrow", SpikeRetiming, {"steps": 30}, _NARROW),
     Member("retiming, no reset path", SpikeRetiming, {"steps": 30}, _NO_RESET),
+    Member("retiming, potential width", SpikeRetiming, {"steps": 30}, _SPREAD),
+    Member("retiming, narrow, long", SpikeRetiming, {"steps": 150}, _NARROW),
     Member(
         "retiming, next classes",
         NextClasses,

@@ -145,7 +145,7 @@ class EnsembleRun:
         return tried
 
     def _tries(self, member: Member) -> int:
-        return TRIES if self._random and member.gradients else 1
+        return TRIES if self._random and member.repeats else 1
 
     def _attack_part(self, attack: EventAttack[Any], rows: Tensor, fooled: Tensor) -> None:
         clean, labels = self._clean[rows], self._labels[rows]
