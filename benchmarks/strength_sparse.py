@@ -14,6 +14,7 @@ from strength_universal import trained_lif
 
 from art_spiking.attacks import (
     EventAttack,
+    EventExchange,
     EventGradientAttack,
     GumbelEventAttack,
     MinimalEdits,
@@ -24,6 +25,7 @@ from art_spiking.attacks import (
 )
 from art_spiking.datasets import EventData, load_data
 from art_spiking.estimators import SpikingClassifier
+from art_spiking.gradient_paths import PotentialWidth
 from art_spiking.model_files import load_model, save_model
 from art_spiking.threats import EventEdits
 
@@ -49,6 +51,16 @@ FEWEST: dict[str, tuple[Build, dict[str, Any]]] = {
     "fewest of EventGradientAttack": (EventGradientAttack, {"fewest": True}),
     "MinimalEdits": (MinimalEdits, {}),
     "MinimalEdits of SpikeFool": (MinimalEdits, {"attack": SpikeFool}),
+    "MinimalEdits of EventExchange": (MinimalEdits, {"attack": EventExchange}),
+    "the same, PDSG's gradient": (
+        MinimalEdits,
+        {"attack": EventExchange, "parameters": {"surrogate": PotentialWidth(through_reset=True)}},
+    ),
+}
+TIGHT: dict[str, tuple[Build, dict[str, Any]]] = {
+    "EventGradientAttack, 150 steps": (EventGradientAttack, {"steps": 150}),
+    "EventExchange": (EventExchange, {}),
+    "EventExchange, PDSG": (EventExchange, {"surrogate": PotentialWidth(through_reset=True)}),
 }
 
 
@@ -94,6 +106,13 @@ class Work:
             attack = build(self.model, EventEdits(x[0].size), **options)
             yield self.row(label + name, attack, x, y)
 
+    def tight(self, budget: int, label: str = "") -> Iterator[Row]:
+        """Attacks within a budget that leaves most samples standing."""
+        x, y = self.right()
+        threat = EventEdits(budget)
+        for name, (build, options) in TIGHT.items():
+            yield self.row(f"{label}{budget} edits, {name}", build(self.model, threat, **options), x, y)
+
     def insertions(self) -> Row:
         """The fewest insertions where one event per pixel and step is allowed, polarities together."""
         x, y = self.right()
@@ -124,9 +143,20 @@ def sparse(setting: Setting) -> Iterator[Row]:
 def sparse_models(setting: Setting) -> Iterator[Row]:
     """All attacks on leaky neurons trained on the same recordings, and on the bundled digits."""
     yield from Work(kept_lif(setting), setting.test).rows("LIF: ")
+    yield from digits().rows("digits: ")
+
+
+def tight(setting: Setting) -> Iterator[Row]:
+    """Few edits, on the three models: what trials add to gradients."""
+    yield from Work(setting.model, setting.test).tight(15)
+    yield from Work(kept_lif(setting), setting.test).tight(15, "LIF: ")
+    yield from digits().tight(15, "digits: ")
+
+
+def digits() -> Work:
+    """The first submission of the digits, and recordings."""
     test = load_data("digits-dvs", "test", steps=30, dt_us=10_000, limit=DIGITS_SAMPLES)
-    digits = SpikingClassifier(load_model(DIGITS), input_shape=test.grid.shape)
-    yield from Work(digits, test).rows("digits: ")
+    return Work(SpikingClassifier(load_model(DIGITS), input_shape=test.grid.shape), test)
 
 
 def kept_lif(setting: Setting) -> SpikingClassifier:
@@ -145,4 +175,9 @@ def sparse_fine(setting: Setting) -> Iterator[Row]:
     yield Work(SpikingClassifier(setting.network, input_shape=test.grid.shape), test).insertions()
 
 
-SPARSE_SECTIONS = {"sparse": sparse, "sparse-models": sparse_models, "sparse-1ms": sparse_fine}
+SPARSE_SECTIONS = {
+    "sparse": sparse,
+    "sparse-models": sparse_models,
+    "sparse-1ms": sparse_fine,
+    "tight": tight,
+}
