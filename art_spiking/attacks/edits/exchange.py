@@ -102,7 +102,7 @@ class EventExchange(EventAttack):
 
     def _check_params(self) -> None:
         super()._check_params()
-        if not hasattr(self, "targeted") or not hasattr(self, "fewest"):
+        if not hasattr(self, "fewest"):
             return
         check_whole("rounds", self.rounds)
         check_whole("candidates", self.candidates)
