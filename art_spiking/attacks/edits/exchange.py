@@ -11,10 +11,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from art_spiking.attacks.base import EventAttack
 from art_spiking.attacks.edits.gradient import EventGradientAttack
 from art_spiking.attacks.edits.searched import won
-from art_spiking.attacks.edits.space import EditSpace, is_plain
+from art_spiking.attacks.edits.space import EditSpace, cells_of, is_plain
 from art_spiking.attacks.objectives import objective_named
 from art_spiking.attacks.options import check_whole
 from art_spiking.attacks.paths import SAMPLE_SURROGATE, OneSurrogate, attack_views
@@ -29,7 +28,7 @@ _FEW = 4
 _AT_ONCE = 128
 
 
-class EventExchange(EventAttack):
+class EventExchange(EventGradientAttack):
     """Exchanges a few edits of each sample at a time for better ones: a gradient proposes, trials decide.
 
     The search starts from the best attempt of `EventGradientAttack`. Each round takes the gradient at the
@@ -46,15 +45,7 @@ class EventExchange(EventAttack):
     EventEdits, PixelRate and PatchRegion, and several joined by &.
     """
 
-    attack_params: ClassVar[list[str]] = [
-        *EventAttack.attack_params,
-        "rounds",
-        "candidates",
-        "steps",
-        "objective",
-        "surrogate",
-        "fewest",
-    ]
+    attack_params: ClassVar[list[str]] = [*EventGradientAttack.attack_params, "rounds", "candidates"]
 
     def __init__(  # noqa: PLR0913 (six hyper-parameters, and what ART attacks)
         self,
@@ -90,44 +81,35 @@ class EventExchange(EventAttack):
             InvalidInput: an option that does not fit.
             UnknownName: no such objective.
         """
-        super().__init__(estimator, threat, seed=seed, batch_size=batch_size)
+        super().__init__(
+            estimator,
+            threat,
+            steps=steps,
+            objective=objective,
+            surrogate=surrogate,
+            fewest=fewest,
+            targeted=targeted,
+            seed=seed,
+            batch_size=batch_size,
+        )
         self.rounds = rounds
         self.candidates = candidates
-        self.steps = steps
-        self.objective = objective
-        self.surrogate = surrogate
-        self.fewest = fewest
-        self.targeted = targeted
         self._check_params()
 
     def _check_params(self) -> None:
         super()._check_params()
-        if not hasattr(self, "fewest"):
+        if not hasattr(self, "candidates"):
             return
         check_whole("rounds", self.rounds)
         check_whole("candidates", self.candidates)
-        self._first()
-
-    def _first(self) -> EventGradientAttack:
-        """The attack that it starts from; it checks the options that both take."""
-        return EventGradientAttack(
-            self.estimator,
-            self.threat,
-            steps=self.steps,
-            objective=self.objective,
-            surrogate=self.surrogate,
-            fewest=self.fewest,
-            targeted=self.targeted,
-            batch_size=self.batch_size,
-        )
 
     def run(self, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         """See `EventAttack.run`."""
         (view,) = attack_views(self.estimator, self.surrogate)
         objective = objective_named(self.objective, targeted=self.targeted)
         space = EditSpace.of(self.threat, x)
-        first = self.threat.project(self._first().run(x, y, generator), x)
-        leads, made = won(self, first, y).tolist(), _cells_of(first, x)
+        first = self.threat.project(super().run(x, y, generator), x)
+        leads, made = won(self, first, y).tolist(), cells_of(first, x)
         keys = sample_keys(x, generator.initial_seed())
         budgets = space.budgets.tolist()
         searches = [
@@ -168,7 +150,7 @@ class EventExchange(EventAttack):
             candidates = self._edited(space, rows, [cells for _, cells in part])
             leads = won(self, candidates, y[rows]).tolist()
             plain = is_plain(self.threat)
-            made = [cells for _, cells in part] if plain else _cells_of(candidates, space.clean[rows])
+            made = [cells for _, cells in part] if plain else cells_of(candidates, space.clean[rows])
             for (place, _), cells, lead in zip(part, made, leads, strict=True):
                 result[place].append((lead, cells))
         return result
@@ -263,9 +245,3 @@ def _pools(worth: Tensor, direction: Tensor, edited: list[Cells]) -> list[Cells]
     top = worth.masked_fill(~free, -torch.inf).topk(most, 1)
     found = [index[value > -torch.inf] for value, index in zip(top.values, top.indices, strict=True)]
     return [index.cpu().numpy() for index in found]
-
-
-def _cells_of(edited: Tensor, clean: Tensor) -> list[Cells]:
-    """The cells that were edited, of each sample."""
-    changed = (edited != clean).flatten(1).cpu().numpy()
-    return [np.flatnonzero(sample) for sample in changed]

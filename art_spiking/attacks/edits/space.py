@@ -6,6 +6,8 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -135,6 +137,12 @@ class EditSpace:
         most = value.flatten(1).amax(1).clamp(min=1e-30).view(-1, *[1] * (value.ndim - 1))
         strength = torch.where(value > 0, (value / most).clamp(min=1e-3), 0.0)
         return self.threat.project(self.clean + strength * self.direction, self.clean) - self.clean
+
+
+def cells_of(edited: Tensor, clean: Tensor) -> list[npt.NDArray[np.int64]]:
+    """The cells of each sample (N, ...) that were edited: indices, ascending, each once."""
+    changed = (edited != clean).flatten(1).cpu().numpy()
+    return [np.flatnonzero(sample) for sample in changed]
 
 
 def strongest(value: Tensor, budgets: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from art_spiking.attacks.base import EventAttack, ThreatT
-from art_spiking.attacks.edits.space import is_plain, widened
+from art_spiking.attacks.edits.space import cells_of, is_plain, widened
 from art_spiking.attacks.options import check_whole
 from art_spiking.attacks.queries.blocks import Blocks, Cells, editable_cells
 from art_spiking.attacks.seeds import sample_keys
@@ -206,7 +206,7 @@ class _Told:
             rows = torch.tensor([row for row, _ in part])
             candidate = self.edited(rows, [cells for _, cells in part])
             lead, fooled = self._attack.lead(candidate, self._y[rows])
-            made = [cells for _, cells in part] if self._plain else self._made(candidate, rows)
+            made = [cells for _, cells in part] if self._plain else cells_of(candidate, self._x[rows])
             for (row, _), cells, value, won in zip(part, made, lead.tolist(), fooled.tolist(), strict=True):
                 told = (1.0 if won else -1.0) if self._attack.labels_only else value
                 result[row].append(Answer(told, won, cells))
@@ -220,10 +220,6 @@ class _Told:
             asked[place, torch.from_numpy(cells)] = 1.0
         wanted = clean + (asked * self._sign[rows]).view(clean.shape)
         return wanted if self._plain else self._rules.project(wanted, clean)
-
-    def _made(self, candidate: Tensor, rows: Tensor) -> list[Cells]:
-        changed = (candidate != self._x[rows]).flatten(1).cpu().numpy()
-        return [np.flatnonzero(sample) for sample in changed]
 
 
 def share_at(query: int, queries: int) -> float:
